@@ -1,0 +1,111 @@
+/* onnxc.h -- the compiler as a library: load a model, compile it, run it or write it out.
+ *
+ *     onnxc_context *context = onnxc_context_new();
+ *     onnxc_model *model;
+ *     onnxc_program *program;
+ *     if (onnxc_load(context, "model.onnx", &model) == ONNXC_OK &&
+ *         onnxc_compile(model, NULL, &program) == ONNXC_OK) { ... onnxc_plan(program, &run); onnxc_run_program(program, &run); }
+ *     else fputs(onnxc_message(context), stderr);
+ *
+ * Objects of one context are used by one thread at a time; programs are immutable and may be planned and run by any
+ * number of threads. The library never exits, aborts or prints. Status codes: status.h.
+ */
+#ifndef ONNXC_ONNXC_H
+#define ONNXC_ONNXC_H
+
+#include "onnxc/runtime.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ONNXC_VERSION "0.1.0"
+
+typedef struct onnxc_context onnxc_context;
+typedef struct onnxc_model onnxc_model;     /* a loaded model; belongs to its context */
+typedef struct onnxc_program onnxc_program; /* compiled code in memory; stands alone */
+
+onnxc_context *onnxc_context_new(void); /* NULL = out of memory */
+void onnxc_context_free(onnxc_context *context);
+/* What went wrong in the last call that failed, one message a line; "" if nothing. Valid until the next call. */
+const char *onnxc_message(const onnxc_context *context);
+const char *onnxc_version(void);
+
+/* The file is mapped and must not change while the model lives. External data is looked for beside it. */
+onnxc_status onnxc_load(onnxc_context *context, const char *path, onnxc_model **model);
+/* `directory` (may be NULL) is where external data lies. The bytes must outlive the model. */
+onnxc_status onnxc_load_memory(onnxc_context *context, const void *bytes, size_t size, const char *directory,
+                               onnxc_model **model);
+void onnxc_model_free(onnxc_model *model);
+/* Inputs and outputs as the model declares them (before compilation); owned by the model. */
+const onnxc_model_info *onnxc_model_describe(const onnxc_model *model);
+
+/* Dims given before compilation: "batch" = 4, or an input's whole shape. */
+typedef struct onnxc_dim_setting {
+  const char *name;
+  int64_t value;
+} onnxc_dim_setting;
+typedef struct onnxc_shape_setting {
+  const char *input;
+  int rank;
+  int64_t dims[ONNXC_MAX_RANK];
+} onnxc_shape_setting;
+
+typedef enum onnxc_emit {
+  ONNXC_EMIT_SHARED,
+  ONNXC_EMIT_STATIC,
+  ONNXC_EMIT_OBJECT,
+  ONNXC_EMIT_EXE,
+  ONNXC_EMIT_LLVM_IR,
+  ONNXC_EMIT_ASM,
+  ONNXC_EMIT_IR /* the tile program */
+} onnxc_emit;
+
+typedef struct onnxc_options { /* zero = default */
+  const char *cpu;     /* LLVM CPU name; NULL or "native" = this machine */
+  const char *triple;  /* NULL = this machine */
+  const char *prefix;  /* of the symbols of a library; NULL = from the output's name */
+  int weights_in_file; /* emit: weights in OUT.weights, not in the artefact */
+  int threads;         /* emit: 1 = no OpenMP in the artefact; 0 = default (1) */
+  const onnxc_dim_setting *dims;
+  size_t num_dims;
+  const onnxc_shape_setting *shapes;
+  size_t num_shapes;
+  /* After each pass (or "tile"): its name, seconds, and its text form when want_text(arg, pass) said so. */
+  int (*want_text)(void *arg, const char *pass);
+  void (*after_pass)(void *arg, const char *pass, double seconds, const char *text);
+  void *pass_arg;
+} onnxc_options;
+
+/* A model is compiled as often as wanted, each time from the start. options may be NULL. */
+onnxc_status onnxc_compile(onnxc_model *model, const onnxc_options *options, onnxc_program **program);
+void onnxc_program_free(onnxc_program *program);
+const onnxc_model_info *onnxc_program_describe(const onnxc_program *program);
+/* Statistics of the compilation. */
+typedef struct onnxc_stats {
+  int source_nodes, folded_nodes, groups; /* groups: compiled stages; folded: source nodes whose results were known */
+  size_t weights_size;     /* bytes of packed weights */
+  int64_t static_workspace;/* bytes, or -1 when it depends on dims */
+  double load_seconds, compile_seconds;
+} onnxc_stats;
+void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats);
+/* See runtime.h. A failure's message stands in run->message. */
+onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run);
+onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run);
+
+/* Writes `path` (and for libraries the header beside it, for an executable nothing else). */
+onnxc_status onnxc_emit_file(onnxc_model *model, const onnxc_options *options, onnxc_emit kind, const char *path);
+
+/* The reference: evaluates the model without any generated code, slowly. Outputs' data is allocated by
+ * `allocate` (tag 1 + k). */
+onnxc_status onnxc_evaluate(onnxc_model *model, const onnxc_tensor *inputs, size_t num_inputs,
+                            onnxc_tensor *outputs, onnxc_allocate allocate, void *allocate_arg);
+
+/* The target table, one line a CPU, and what this host is; NUL-terminated text owned by the context. */
+const char *onnxc_describe_targets(onnxc_context *context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,93 @@
+/* build.h -- builders: how a front end says what an operator means.
+ *
+ * Each appends nodes to the graph and returns the resulting value, or none
+ * after recording an error in graph->diag. `where` names the source of the node for messages
+ * and node names, for example "node 'conv1' (Conv-11)"; it lives as long as the graph.
+ * Shapes are dim expressions throughout; where two symbolic dims must agree, the builder adds
+ * a constraint that a run checks.
+ *
+ * Broadcasting (numpy): where a dim may be 1 only at run time (a bare symbol against something else) loads use
+ * the stride factor min(d - 1, 1), so both cases are right; two compound dims that are not provably
+ * equal are assumed equal, with a constraint.
+ */
+#ifndef ONNXC_OPS_BUILD_H
+#define ONNXC_OPS_BUILD_H
+
+#include "ir/graph.h"
+
+/* ---- broadcasting ---- */
+
+/* The broadcast shape of n values; false after an error. */
+bool onnxc_build_broadcast(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
+                           uint32_t *rank, onnxc_dim *dims);
+/* The load of operand number `operand` (the given value) at output point i0..i(rank-1), broadcast. */
+onnxc_expr onnxc_build_broadcast_load(onnxc_graph *graph, onnxc_value value, uint32_t operand, uint32_t rank,
+                                      const onnxc_dim *dims);
+
+/* ---- elementwise ---- */
+
+/* args[k] is the k-th operand's element; returns the result's element (its dtype is the result's). */
+typedef onnxc_expr (*onnxc_build_scalar_fn)(void *arg, onnxc_exprs *pool, const onnxc_expr *args);
+onnxc_value onnxc_build_map(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
+                            onnxc_build_scalar_fn scalar, void *arg);
+onnxc_value onnxc_build_unary(onnxc_graph *graph, const char *where, onnxc_expr_op op, onnxc_value a);
+onnxc_value onnxc_build_binary(onnxc_graph *graph, const char *where, onnxc_expr_op op, onnxc_value a,
+                               onnxc_value b);
+onnxc_value onnxc_build_cast(onnxc_graph *graph, const char *where, onnxc_dtype dtype, onnxc_value a);
+
+/* ---- constants and shapes ---- */
+
+onnxc_value onnxc_build_scalar_f64(onnxc_graph *graph, onnxc_dtype dtype, double value); /* rank 0 */
+onnxc_value onnxc_build_scalar_i64(onnxc_graph *graph, onnxc_dtype dtype, int64_t value);
+/* A 1-d i64 tensor whose elements are dims (a compute with elements known). */
+onnxc_value onnxc_build_shape_tensor(onnxc_graph *graph, const char *where, uint32_t count,
+                                     const onnxc_dim *elements);
+
+/* ---- movement: a result element is one element of x ---- */
+
+/* result[i..] = x[index_0(i..), ..]; index expressions over i0.. (no reduction). */
+onnxc_value onnxc_build_index(onnxc_graph *graph, const char *where, onnxc_value x, uint32_t rank,
+                              const onnxc_dim *dims, const onnxc_expr *index);
+/* Dims that only add or drop ones give an index compute; all others a RESHAPE node. Adds a constraint when the
+ * element counts are not provably equal. */
+onnxc_value onnxc_build_reshape(onnxc_graph *graph, const char *where, onnxc_value x, uint32_t rank,
+                                const onnxc_dim *dims);
+onnxc_value onnxc_build_transpose(onnxc_graph *graph, const char *where, onnxc_value x, const uint32_t *perm);
+onnxc_value onnxc_build_expand(onnxc_graph *graph, const char *where, onnxc_value x, uint32_t rank,
+                               const onnxc_dim *dims);
+onnxc_value onnxc_build_concat(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
+                               uint32_t axis);
+
+/* ---- reductions ---- */
+
+/* Reduces the dims with reduce[d] true by `combiner` (ADD, MUL, MIN, MAX, AND, OR). `element` maps x's element to the
+ * reduced one (NULL = itself), `finish` maps the accumulator to the result (NULL = itself). keepdims leaves ones. */
+onnxc_value onnxc_build_reduce(onnxc_graph *graph, const char *where, onnxc_value x, const bool *reduce,
+                               bool keepdims, onnxc_expr_op combiner, onnxc_build_scalar_fn element,
+                               onnxc_build_scalar_fn finish, void *arg);
+
+/* ---- contractions ---- */
+
+/* numpy matmul, any ranks, batch dims broadcast. bias (may be none) broadcasts to the result. */
+onnxc_value onnxc_build_matmul(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b);
+
+/* Convolution of x[N, C, spatial..] with w[M, C/group, kernel..]; any number of spatial dims. */
+typedef struct onnxc_conv {
+  uint32_t spatial;
+  int64_t group;
+  int64_t stride[ONNXC_MAX_RANK], dilation[ONNXC_MAX_RANK];
+  onnxc_dim pad_low[ONNXC_MAX_RANK], pad_high[ONNXC_MAX_RANK]; /* may be symbolic (SAME_*) */
+} onnxc_conv;
+onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value x, onnxc_value w,
+                             onnxc_value bias, const onnxc_conv *conv);
+
+/* More builders (pooling, gather, pad, resize, softmax, ...) stand beside the importer or generic that needs them
+ * first, and move here when a second one does. */
+
+/* "node 'x' (Op-11): " messages: records and returns none. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 4, 5)))
+#endif
+onnxc_value onnxc_build_error(onnxc_graph *graph, onnxc_status status, const char *where, const char *format, ...);
+
+#endif

@@ -1,0 +1,58 @@
+/* target.h -- CPUs and what the cost model and the composer need to know of them, as data.
+ *
+ * A CPU is a row of targets.def; features decide the ISA level. The
+ * numbers are facts of the microarchitecture: cores and clocks are not here.
+ */
+#ifndef ONNXC_TARGET_TARGET_H
+#define ONNXC_TARGET_TARGET_H
+
+#include "base/status.h"
+#include "ir/dtype.h"
+
+typedef enum onnxc_arch { ONNXC_ARCH_X86_64, ONNXC_ARCH_AARCH64 } onnxc_arch;
+
+enum { /* what a CPU can do, as far as the composer cares */
+  ONNXC_FEATURE_AVX2 = 1 << 0,    /* with FMA and F16C */
+  ONNXC_FEATURE_AVX512 = 1 << 1,  /* F, BW, DQ, VL */
+  ONNXC_FEATURE_BF16 = 1 << 2,
+  ONNXC_FEATURE_VNNI = 1 << 3,
+  ONNXC_FEATURE_AMX = 1 << 4,
+  ONNXC_FEATURE_NEON = 1 << 5,
+  ONNXC_FEATURE_SVE = 1 << 6
+};
+
+typedef struct onnxc_target {
+  const char *name;      /* LLVM's CPU name: "znver5" */
+  onnxc_arch arch;
+  uint32_t features;     /* ONNXC_FEATURE_... */
+  const char *llvm_features; /* extra "+x,-y" string for LLVM, may be "" */
+  const char *tune;      /* "tune-cpu" that schedules our loops without spills */
+  uint32_t vector_bytes; /* of a register used for f32 */
+  uint32_t num_vectors;  /* architectural vector registers */
+  uint32_t fma_ports, fma_latency;
+  uint32_t l1_bytes, l2_bytes, l3_bytes; /* a core's share of L3 */
+} onnxc_target;
+
+/* A register tile of the composer: rows x vectors accumulators. */
+typedef struct onnxc_tile_row {
+  uint32_t features;  /* needed */
+  onnxc_dtype dtype;  /* of the factors */
+  onnxc_dtype acc;
+  uint32_t mr, nv;    /* rows, vectors */
+  uint32_t unroll;    /* of the innermost reduction loop */
+} onnxc_tile_row;
+
+const onnxc_target *onnxc_target_find(const char *name, size_t length); /* NULL if there is no such row */
+/* The row for this machine: the CPU by name, else a generic row with the host's features. Never NULL on
+ * x86-64 with AVX2; NULL otherwise. */
+const onnxc_target *onnxc_target_host(void);
+bool onnxc_target_runs_on_host(const onnxc_target *target); /* by CPUID (and XGETBV) */
+const onnxc_target *onnxc_target_rows(uint32_t *count);
+const onnxc_tile_row *onnxc_tile_rows(uint32_t *count);
+/* The best tile row for these types on this CPU; NULL if none. */
+const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc);
+static inline uint32_t onnxc_target_lanes(const onnxc_target *target, uint32_t element_bytes) {
+  return target->vector_bytes / element_bytes;
+}
+
+#endif

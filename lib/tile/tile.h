@@ -1,0 +1,147 @@
+/* tile.h -- the tile program: loops, buffers and statements; what code is made from.
+ *
+ * A program is a list of stages. A stage is a nest of parallel loops (its grid:
+ * the tasks) around a body of statements; tasks of one stage are independent of each other. All integers
+ * (bounds, origins, sizes) are dim expressions of the graph's pool; a loop's
+ * induction variable is a symbol of source LOOP.
+ *
+ * Buffers. A buffer holds (a window of) a logical tensor in a layout:
+ *   VALUE    a graph value: input, output, weights, or a place in the workspace that the planner gives it
+ *   SCRATCH  memory of the running thread, alive in one task; a window of a tensor
+ *   STATE    like SCRATCH, but small: accumulators that survive statements (running max and sum, an
+ *            attention's output rows); the composer may keep it in registers
+ * A SCRATCH or STATE buffer with ring_dim >= 0 stores that dim modulo its extent (a ring buffer).
+ *
+ * Statements.
+ *   for       a loop: sequential or parallel (parallel ones only as the grid)
+ *   if        a guard on a dim expression (0 = else): variants by size
+ *   compute   a compute (graph.h) restricted to a box: index k runs over lo[k] .. lo[k]+size[k]-1, which must lie
+ *             within its extent. Operand k is read through operands[k]: logical index x lies in the buffer at x - origin.
+ *             A compute with roles prints as `contract` and is made by the composer's
+ *             fma mechanism. Over reduction indices a box is one part of the reduction:
+ *               resume  accumulators start from the result buffer, not from init
+ *               partial accumulators are stored raw, finish does not run
+ *             so that a K loop around it, rescaling in between (attention) and running sums are expressed.
+ *             When results are buffers that are also operands, each point reads its own element before it writes.
+ *   copy      buffer to buffer, a box of the logical index space: between layouts (relayout, pack)
+ *   fill      zeroes the padding of a buffer's layout (halo, block tails), not its elements
+ *
+ * The schedule of a compute statement (how its box is walked) is part of it:
+ *   order[]   the indices of the box outermost first (parallel and reduction apart)
+ *   row       index whose `rows` consecutive points share one register tile, or -1
+ *   vec       index that lies along the lanes, `vecs` vectors of `lanes`, or -1 (scalar code); it may be a
+ *             reduction index (partial sums in lanes, reduced at the end)
+ *   unroll    of the innermost reduction loop
+ * Edges (sizes that rows or vecs*lanes do not divide) are the composer's: smaller kernels for rows, masks for lanes.
+ *
+ * Invariants, checked by onnxc_tile_verify():
+ *   T1 buffers, operands and results agree in rank and dtype with the compute
+ *   T2 a symbol of source LOOP is used only inside its loop
+ *   T3 parallel loops are outermost, perfectly nested
+ *   T4 SCRATCH and STATE are written before they are read in a task
+ *   T5 order is a permutation of the indices; row and vec are different; rows*vecs accumulators and operands fit the target
+ */
+#ifndef ONNXC_TILE_TILE_H
+#define ONNXC_TILE_TILE_H
+
+#include "ir/text.h"
+#include "target/target.h"
+
+typedef enum onnxc_space { ONNXC_SPACE_VALUE, ONNXC_SPACE_SCRATCH, ONNXC_SPACE_STATE } onnxc_space;
+
+typedef struct onnxc_buffer {
+  const char *name;
+  onnxc_space space;
+  onnxc_value value;  /* VALUE */
+  onnxc_dtype dtype;
+  uint32_t rank;
+  onnxc_dim *dims;    /* logical extents of the tensor (VALUE) or of the window */
+  onnxc_layout layout;
+  int ring_dim;       /* -1 = none */
+  uint32_t alias;     /* VALUE: this buffer lies inside buffer `alias` ... (0 = in its own place) */
+  onnxc_dim alias_offset; /* ... at this element offset, with the strides of its own layout over
+                             alias_dims (a view: concat, reshape) */
+  onnxc_dim *alias_dims;  /* the extents that give the strides; NULL = dims */
+} onnxc_buffer;
+
+typedef struct onnxc_operand {
+  uint32_t buffer;       /* index into program->buffers; 0 = none */
+  onnxc_dim *origin;     /* rank entries, or NULL = all zero */
+} onnxc_operand;
+
+typedef enum onnxc_stmt_kind {
+  ONNXC_STMT_FOR,
+  ONNXC_STMT_IF,
+  ONNXC_STMT_COMPUTE,
+  ONNXC_STMT_COPY,
+  ONNXC_STMT_FILL
+} onnxc_stmt_kind;
+
+typedef struct onnxc_schedule {
+  uint8_t order[ONNXC_MAX_INDICES];
+  int8_t row, vec;       /* index numbers, -1 = none */
+  uint16_t rows, vecs, lanes, unroll;
+} onnxc_schedule;
+
+typedef struct onnxc_stmt onnxc_stmt;
+typedef struct onnxc_block {
+  onnxc_stmt **data;
+  uint32_t length, capacity;
+} onnxc_block;
+
+struct onnxc_stmt {
+  onnxc_stmt_kind kind;
+  /* for: iv = lo, lo+step, .. < hi */
+  onnxc_sym iv;
+  bool parallel;
+  onnxc_dim lo, hi, step;
+  /* if */
+  onnxc_dim condition;
+  onnxc_block body, otherwise;
+  /* compute; copy uses operands[0], results[0] and the box; fill results[0] */
+  const onnxc_compute *compute;
+  uint32_t num_operands, num_results;
+  onnxc_operand *operands, *results;
+  onnxc_dim *box_lo, *box_size; /* one an index (copy: one a logical dim) */
+  bool resume, partial;
+  onnxc_schedule schedule;
+};
+
+typedef struct onnxc_stage {
+  const char *name;         /* op, dtype, tile: "conv1_f32_6x4" */
+  onnxc_block body;         /* parallel loops outermost */
+  onnxc_dim num_tasks;      /* product of the grid's trip counts */
+  uint32_t segment;         /* first 0; a new one begins where a data-dependent symbol is bound */
+  uint32_t same_as;         /* stage number + 1 of an identical stage whose function serves, 0 = own */
+} onnxc_stage;
+
+typedef struct onnxc_tile_program {
+  onnxc_graph *graph;       /* dims, exprs, values */
+  const onnxc_target *target;
+  ONNXC_VEC(onnxc_buffer) buffers; /* [0] unused */
+  ONNXC_VEC(onnxc_stage) stages;
+} onnxc_tile_program;
+
+void onnxc_tile_program_init(onnxc_tile_program *program, onnxc_graph *graph, const onnxc_target *target);
+uint32_t onnxc_tile_add_buffer(onnxc_tile_program *program, const onnxc_buffer *buffer);
+onnxc_stmt *onnxc_tile_stmt(onnxc_tile_program *program, onnxc_block *block, onnxc_stmt_kind kind); /* appended */
+
+/* Lowers the graph (all passes done): one stage a group. tile/lower.c */
+onnxc_status onnxc_tile_lower(onnxc_tile_program *program);
+/* Fills a statement's schedule by the cost model. tile/schedule.c */
+void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
+
+/* Text form; prints and parses back. tile/text.c, tile/parse.c
+ *
+ *     stage @conv1_f32_6x4 {
+ *       parallel %t0 = 0 to 20 {
+ *         fill %x
+ *         contract(%x, %w, %b) -> (%y) [i0: 0 + 1, i1: 4*%t0 + min(4, 80 - 4*%t0), ... | r0: 0 + 64]
+ *           order(i0 i2 i1 r0) rows(i1 6) vec(i2 4x16) unroll 4
+ *           <i0: 1, ... | r0: 64> f32 add mul(...) -> max(add(acc0, $2[i1]), 0)
+ */
+void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text);
+onnxc_status onnxc_tile_parse(onnxc_tile_program *program, const char *file, const char *source, size_t length);
+onnxc_status onnxc_tile_verify(const onnxc_tile_program *program);
+
+#endif
