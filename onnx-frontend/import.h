@@ -17,7 +17,7 @@ typedef struct onnxc_importer {
   int64_t opset;        /* version of the operator's domain that the model imports */
   uint32_t num_inputs, num_outputs; /* as written, trailing ones included */
   const onnxc_value *inputs;        /* none where omitted or empty */
-  const struct _Onnx__NodeProto *proto;
+  const struct Onnx__NodeProto *proto;
   struct onnxc_import_state *state; /* of import.c */
 } onnxc_importer;
 
@@ -65,5 +65,6 @@ typedef struct onnxc_import_row {
   onnxc_import_fn import;
 } onnxc_import_row;
 const onnxc_import_row *onnxc_import_find(const char *domain, const char *op_type);
+const onnxc_import_row *onnxc_import_rows(size_t *count); /* all, sorted by op type, then domain */
 
 #endif
