@@ -9,6 +9,8 @@
  * Broadcasting (numpy): where a dim may be 1 only at run time (a bare symbol against something else) loads use
  * the stride factor min(d - 1, 1), so both cases are right; two compound dims that are not provably
  * equal are assumed equal, with a constraint.
+ *
+ * Operands that are none (an earlier builder failed) give none again, without a second message.
  */
 #ifndef ONNXC_OPS_BUILD_H
 #define ONNXC_OPS_BUILD_H
@@ -17,6 +19,17 @@
 
 /* ---- broadcasting ---- */
 
+/* Both dims must agree: an error when they can't (false), a constraint when a run decides. *dim (may be NULL) is the
+ * better of the two, a constant if there is one. */
+bool onnxc_build_same_dim(onnxc_graph *graph, const char *where, onnxc_dim a, onnxc_dim b, onnxc_dim *dim);
+/* The extent of n dims broadcast against each other, with constraints; false after an error. */
+bool onnxc_build_broadcast_dim(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_dim *dims,
+                               onnxc_dim *result);
+/* The same for whole shapes, aligned at their last dims. dims has room for ONNXC_MAX_RANK. */
+bool onnxc_build_broadcast_shapes(onnxc_graph *graph, const char *where, uint32_t n, const uint32_t *ranks,
+                                  const onnxc_dim *const *shapes, uint32_t *rank, onnxc_dim *dims);
+/* Where an operand's dim `dim` is read when the output axis of extent `extent` is at `index`. */
+onnxc_expr onnxc_build_broadcast_index(onnxc_graph *graph, onnxc_dim dim, onnxc_dim extent, onnxc_expr index);
 /* The broadcast shape of n values; false after an error. */
 bool onnxc_build_broadcast(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
                            uint32_t *rank, onnxc_dim *dims);
@@ -26,7 +39,8 @@ onnxc_expr onnxc_build_broadcast_load(onnxc_graph *graph, onnxc_value value, uin
 
 /* ---- elementwise ---- */
 
-/* args[k] is the k-th operand's element; returns the result's element (its dtype is the result's). */
+/* args[k] is the k-th operand's element (a constant expression when the operand is a constant of one element);
+ * returns the result's element (its dtype is the result's). */
 typedef onnxc_expr (*onnxc_build_scalar_fn)(void *arg, onnxc_exprs *pool, const onnxc_expr *args);
 onnxc_value onnxc_build_map(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
                             onnxc_build_scalar_fn scalar, void *arg);
@@ -53,6 +67,7 @@ onnxc_value onnxc_build_index(onnxc_graph *graph, const char *where, onnxc_value
 onnxc_value onnxc_build_reshape(onnxc_graph *graph, const char *where, onnxc_value x, uint32_t rank,
                                 const onnxc_dim *dims);
 onnxc_value onnxc_build_transpose(onnxc_graph *graph, const char *where, onnxc_value x, const uint32_t *perm);
+/* x broadcast against the shape `dims`, both ways (ONNX Expand). */
 onnxc_value onnxc_build_expand(onnxc_graph *graph, const char *where, onnxc_value x, uint32_t rank,
                                const onnxc_dim *dims);
 onnxc_value onnxc_build_concat(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
@@ -61,14 +76,22 @@ onnxc_value onnxc_build_concat(onnxc_graph *graph, const char *where, uint32_t n
 /* ---- reductions ---- */
 
 /* Reduces the dims with reduce[d] true by `combiner` (ADD, MUL, MIN, MAX, AND, OR). `element` maps x's element to the
- * reduced one (NULL = itself), `finish` maps the accumulator to the result (NULL = itself). keepdims leaves ones. */
+ * reduced one (NULL = itself), `finish` maps the accumulator to the result (NULL = itself). keepdims leaves ones. Floats
+ * narrower than f32 are reduced in f32, and the result is cast back. */
 onnxc_value onnxc_build_reduce(onnxc_graph *graph, const char *where, onnxc_value x, const bool *reduce,
                                bool keepdims, onnxc_expr_op combiner, onnxc_build_scalar_fn element,
                                onnxc_build_scalar_fn finish, void *arg);
 
+/* The type to compute in: f32 for narrower floats, else dtype itself. */
+onnxc_dtype onnxc_build_wide(onnxc_dtype dtype);
+
 /* ---- contractions ---- */
 
-/* numpy matmul, any ranks, batch dims broadcast. bias (may be none) broadcasts to the result. */
+/* a * b in acc_dtype. */
+onnxc_expr onnxc_build_product(onnxc_exprs *pool, onnxc_expr a, onnxc_expr b, onnxc_dtype acc_dtype);
+/* Makes result j of the compute the sum of `element` (which has acc_dtype); finish is left to the caller. */
+void onnxc_build_sum(onnxc_exprs *pool, onnxc_compute *compute, uint32_t j, onnxc_dtype acc_dtype, onnxc_expr element);
+/* numpy matmul, any ranks, batch dims broadcast. */
 onnxc_value onnxc_build_matmul(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b);
 
 /* Convolution of x[N, C, spatial..] with w[M, C/group, kernel..]; any number of spatial dims. */
