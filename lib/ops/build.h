@@ -100,6 +100,7 @@ typedef struct onnxc_conv {
   int64_t group;
   int64_t stride[ONNXC_MAX_RANK], dilation[ONNXC_MAX_RANK];
   onnxc_dim pad_low[ONNXC_MAX_RANK], pad_high[ONNXC_MAX_RANK]; /* may be symbolic (SAME_*) */
+  onnxc_dim out[ONNXC_MAX_RANK]; /* output extents; none = what follows from the pads */
 } onnxc_conv;
 onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value x, onnxc_value w,
                              onnxc_value bias, const onnxc_conv *conv);
