@@ -72,6 +72,22 @@ static bool check(onnxc_graph *graph, const char *where, const onnxc_value_info 
   return onnxc_build_same_dim(graph, where, x->dims[1], onnxc_dim_mulc(&graph->dims, w->dims[1], conv->group), NULL);
 }
 
+/* The window must not be larger than x: an error, or a constraint when a run decides. */
+static bool check_window(onnxc_graph *graph, const char *where, onnxc_dim extent, uint32_t s) {
+  onnxc_dim zero = onnxc_dim_const(&graph->dims, 0);
+  int64_t low, high;
+  onnxc_dim_range(&graph->dims, extent, &low, &high);
+  if (high < 0) {
+    onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "the window is larger than dim %u of its input", s + 2);
+    return false;
+  }
+  if (low < 0)
+    onnxc_graph_add_constraint(
+        graph, onnxc_dim_min(&graph->dims, extent, zero), zero,
+        onnxc_arena_printf(graph->arena, "%s: the window is larger than dim %u of its input", where, s + 2));
+  return true;
+}
+
 onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value x, onnxc_value w, onnxc_value bias,
                              const onnxc_conv *conv) {
   if (!x.i || !w.i)
@@ -82,14 +98,6 @@ onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value 
   onnxc_value_info weights = *onnxc_value_of(graph, w);
   if (!check(graph, where, &in, &weights, conv))
     return (onnxc_value){0};
-  onnxc_dim zero = onnxc_dim_const(dims, 0);
-  for (uint32_t s = 0; s < conv->spatial; s++) {
-    int64_t low, high;
-    onnxc_dim_range(dims, output_extent(dims, in.dims[s + 2], weights.dims[s + 2], conv, s), &low, &high);
-    if (high < 0)
-      return onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "the window is larger than dim %u of its input", s + 2);
-  }
-
   onnxc_dim group_dim = onnxc_dim_const(dims, conv->group);
   onnxc_dim oc = weights.dims[0], oc_group = onnxc_dim_floordiv(dims, oc, group_dim), ic_group = weights.dims[1];
   bool depthwise = conv->group > 1 && onnxc_dim_is(dims, oc_group, 1) && onnxc_dim_is(dims, ic_group, 1);
@@ -122,8 +130,10 @@ onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value 
   uint32_t spatial_at = p;
   for (uint32_t s = 0; s < conv->spatial; s++) {
     o_index[s] = onnxc_expr_index(pool, p);
-    compute.extents[p++] = output_extent(dims, in.dims[s + 2], weights.dims[s + 2], conv, s);
-    compute.extents[p - 1] = onnxc_dim_max(dims, compute.extents[p - 1], zero);
+    onnxc_dim extent = output_extent(dims, in.dims[s + 2], weights.dims[s + 2], conv, s);
+    if (!check_window(graph, where, extent, s))
+      return (onnxc_value){0};
+    compute.extents[p++] = extent;
   }
   compute.num_parallel = p;
 
