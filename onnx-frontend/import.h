@@ -55,7 +55,8 @@ __attribute__((format(printf, 3, 4)))
 onnxc_status onnxc_import_error(onnxc_importer *in, onnxc_status status, const char *format, ...);
 /* Axis in [-rank, rank-1] to [0, rank-1]; -1 after an error. */
 int64_t onnxc_import_axis(onnxc_importer *in, int64_t axis, uint32_t rank);
-/* OK if value is there, else the status that the builder recorded. */
+/* The usual end of an importer: binds output k to value and returns OK; if value is none, returns the status that the
+ * builder recorded. */
 onnxc_status onnxc_import_done(onnxc_importer *in, uint32_t k, onnxc_value value);
 
 typedef struct onnxc_import_row {
