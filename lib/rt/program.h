@@ -65,7 +65,7 @@ typedef struct onnxc_rt_stage {
   int64_t dims, num_dims;       /* range in dim_lists: which dim slot each of the function's integers is */
 } onnxc_rt_stage;
 
-/* A run fails with `message` unless slot a == slot b. */
+/* A run fails with `message` unless slot a == slot b; checked as soon as both are known. */
 typedef struct onnxc_rt_constraint {
   int64_t a, b;
   const char *message;
@@ -75,6 +75,30 @@ typedef struct onnxc_rt_io {
   int64_t dims[ONNXC_MAX_RANK]; /* dim slot of each dim */
   int64_t buffer;               /* buffer slot */
 } onnxc_rt_io;
+
+/* Runs member(arg, thread, threads, barrier) on `threads` threads at once (fewer when the system gives fewer) and
+ * returns when all have. rt_omp.c is the one through libomp. */
+typedef void (*onnxc_rt_member)(void *arg, int thread, int threads, void (*barrier)(void));
+typedef void (*onnxc_rt_team)(int threads, onnxc_rt_member member, void *arg);
+
+/* What compiled code asks of an x86-64 CPU: all that LLVM may select for the CPU it was compiled for. */
+#define ONNXC_RT_CPU_FEATURES(X)                                                                                       \
+  X(SSE42, "sse4.2") X(POPCNT, "popcnt") X(MOVBE, "movbe") X(AVX, "avx") X(F16C, "f16c") X(FMA, "fma")                 \
+  X(LZCNT, "lzcnt") X(BMI1, "bmi1") X(BMI2, "bmi2") X(AVX2, "avx2") X(AVX512F, "avx512f") X(AVX512CD, "avx512cd")      \
+  X(AVX512BW, "avx512bw") X(AVX512DQ, "avx512dq") X(AVX512VL, "avx512vl") X(AVX512IFMA, "avx512ifma")                  \
+  X(AVX512VBMI, "avx512vbmi") X(AVX512VBMI2, "avx512vbmi2") X(AVX512VNNI, "avx512vnni")                                \
+  X(AVX512BITALG, "avx512bitalg") X(AVX512VPOPCNTDQ, "avx512vpopcntdq") X(AVX512BF16, "avx512bf16")                    \
+  X(AVX512FP16, "avx512fp16") X(GFNI, "gfni") X(AVXVNNI, "avxvnni") X(AMX_TILE, "amx-tile")                            \
+  X(AMX_BF16, "amx-bf16") X(AMX_INT8, "amx-int8")
+typedef enum onnxc_rt_cpu_feature {
+#define X(NAME, text) ONNXC_RT_CPU_##NAME,
+  ONNXC_RT_CPU_FEATURES(X)
+#undef X
+  ONNXC_RT_CPU_COUNT
+} onnxc_rt_cpu_feature;
+
+/* Planning keeps the dim slots on the stack, so a program has at most this many. */
+enum { ONNXC_RT_MAX_DIMS = 4096 };
 
 typedef struct onnxc_rt_program {
   onnxc_model_info info;
@@ -90,12 +114,17 @@ typedef struct onnxc_rt_program {
   const void *weights;        /* NULL when bound at open */
   int64_t static_workspace;   /* bytes of all slots when offsets are static, else -1 */
   int64_t scratch_size;       /* bytes a thread */
-  uint64_t cpu_features;      /* ONNXC_FEATURE_... of target.h that the code needs; checked by open */
+  uint64_t cpu_features;      /* 1 << ONNXC_RT_CPU_... that the code needs; checked by open */
+  int64_t flops_dim;          /* dim slot: floating-point operations of the contractions of a run, or -1 */
+  onnxc_rt_team team;         /* NULL: threads only through parallel_for */
 } onnxc_rt_program;
 
-/* The parts of `onnxc_run` are described in runtime.h. weights overrides program->weights when not NULL. */
+/* The parts of `onnxc_run` are described in runtime.h. weights overrides program->weights when not NULL. All return an
+ * onnxc_status. After a run its workspace begins with the values of the dim slots. */
 int onnxc_rt_check_cpu(const onnxc_rt_program *program, char *message, size_t size);
 int onnxc_rt_plan(const onnxc_rt_program *program, const void *weights, onnxc_run *run);
 int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run *run);
+uint64_t onnxc_rt_host_cpu(void); /* the features of this machine, as the operating system lets them be used */
+void onnxc_rt_omp_team(int threads, onnxc_rt_member member, void *arg);
 
 #endif
