@@ -1,8 +1,8 @@
 /* frontend.h -- an ONNX model to a graph.
  *
  * load.c maps or takes the bytes, prescans the wire format (depth, counts,
- * sizes) and unpacks it with protobuf-c, tensor payloads left in the mapped bytes; import.c orders the nodes, binds names to
- * values and calls one importer a node; operators.def lists the importers.
+ * sizes) and unpacks it with protobuf-c, tensor payloads left in the mapped bytes; import.c orders the nodes, binds
+ * names to values and calls one importer a node; operators.def lists the importers.
  */
 #ifndef ONNXC_FRONTEND_FRONTEND_H
 #define ONNXC_FRONTEND_FRONTEND_H

@@ -12,7 +12,8 @@
 
 typedef struct onnxc_importer {
   onnxc_graph *graph;
-  const char *where;    /* "node 'conv1' (Conv-11)": node name (or its first output's), operator and opset version in force */
+  /* "node 'conv1' (Conv-11)": the node's name (or its first output's), operator and opset version in force. */
+  const char *where;
   const char *op_type;
   int64_t opset;        /* version of the operator's domain that the model imports */
   uint32_t num_inputs, num_outputs; /* as written, trailing ones included */
