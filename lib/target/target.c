@@ -53,6 +53,29 @@ const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype
   return NULL;
 }
 
+onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc,
+                                               int64_t n) {
+  const onnxc_tile_row *row = onnxc_tile_row_for(target, dtype, acc);
+  onnxc_register_tile tile = {4, 2, 4};
+  if (row)
+    tile = (onnxc_register_tile){row->mr, row->nv, row->unroll};
+  int64_t lanes = onnxc_target_lanes(target, (uint32_t)onnxc_dtype_bytes(acc));
+  if (n < 0 || n >= lanes * 64)
+    return tile;
+  int64_t vectors = (n + lanes - 1) / lanes;
+  if (vectors < 1)
+    vectors = 1;
+  int64_t panels = (vectors + tile.vecs - 1) / tile.vecs;
+  uint32_t vecs = (uint32_t)((vectors + panels - 1) / panels);
+  if (vecs < tile.vecs) {
+    /* vecs * (rows + 1) registers and a broadcast; more than 12 rows bring nothing (latency is long covered) */
+    uint32_t rows = (target->num_vectors - 1) / vecs - 1;
+    tile.rows = rows > 12 ? 12 : rows;
+    tile.vecs = vecs;
+  }
+  return tile;
+}
+
 #if defined(__x86_64__)
 
 #include <cpuid.h>
@@ -97,14 +120,32 @@ static const char *host_name(void) {
   }
   if (intel && family == 6)
     switch (model) {
-    case 0xad: case 0xae: return "graniterapids";
-    case 0x8f: case 0xcf: return "sapphirerapids";
-    case 0x6a: case 0x6c: return "icelake-server";
+    case 0xad:
+    case 0xae: return "graniterapids";
+    case 0x8f:
+    case 0xcf: return "sapphirerapids";
+    case 0x6a:
+    case 0x6c: return "icelake-server";
     case 0x55: return host_features() & ONNXC_FEATURE_VNNI ? "cascadelake" : "skylake-avx512";
-    case 0x97: case 0x9a: case 0xb7: case 0xba: case 0xbf: return "alderlake";
-    case 0x4e: case 0x5e: case 0x8e: case 0x9e: case 0xa5: case 0xa6: return "skylake";
-    case 0x3d: case 0x47: case 0x4f: case 0x56: return "broadwell";
-    case 0x3c: case 0x3f: case 0x45: case 0x46: return "haswell";
+    case 0x97:
+    case 0x9a:
+    case 0xb7:
+    case 0xba:
+    case 0xbf: return "alderlake";
+    case 0x4e:
+    case 0x5e:
+    case 0x8e:
+    case 0x9e:
+    case 0xa5:
+    case 0xa6: return "skylake";
+    case 0x3d:
+    case 0x47:
+    case 0x4f:
+    case 0x56: return "broadwell";
+    case 0x3c:
+    case 0x3f:
+    case 0x45:
+    case 0x46: return "haswell";
     default: break;
     }
   return NULL;

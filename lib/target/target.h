@@ -11,35 +11,35 @@
 
 typedef enum onnxc_arch { ONNXC_ARCH_X86_64, ONNXC_ARCH_AARCH64 } onnxc_arch;
 
-enum { /* what a CPU can do, as far as the composer cares */
-  ONNXC_FEATURE_AVX2 = 1 << 0,    /* with FMA and F16C */
-  ONNXC_FEATURE_AVX512 = 1 << 1,  /* F, BW, DQ, VL */
-  ONNXC_FEATURE_BF16 = 1 << 2,
-  ONNXC_FEATURE_VNNI = 1 << 3,
-  ONNXC_FEATURE_AMX = 1 << 4,
-  ONNXC_FEATURE_NEON = 1 << 5,
-  ONNXC_FEATURE_SVE = 1 << 6
+enum {                                /* what a CPU can do, as far as the composer cares */
+       ONNXC_FEATURE_AVX2 = 1 << 0,   /* with FMA and F16C */
+       ONNXC_FEATURE_AVX512 = 1 << 1, /* F, BW, DQ, VL */
+       ONNXC_FEATURE_BF16 = 1 << 2,
+       ONNXC_FEATURE_VNNI = 1 << 3,
+       ONNXC_FEATURE_AMX = 1 << 4,
+       ONNXC_FEATURE_NEON = 1 << 5,
+       ONNXC_FEATURE_SVE = 1 << 6
 };
 
 typedef struct onnxc_target {
-  const char *name;      /* LLVM's CPU name: "znver5" */
+  const char *name; /* LLVM's CPU name: "znver5" */
   onnxc_arch arch;
-  uint32_t features;     /* ONNXC_FEATURE_... */
+  uint32_t features;         /* ONNXC_FEATURE_... */
   const char *llvm_features; /* extra "+x,-y" string for LLVM, may be "" */
-  const char *tune;      /* "tune-cpu" that schedules our loops without spills */
-  uint32_t vector_bytes; /* of a register used for f32 */
-  uint32_t num_vectors;  /* architectural vector registers */
+  const char *tune;          /* "tune-cpu" that schedules our loops without spills */
+  uint32_t vector_bytes;     /* of a register used for f32 */
+  uint32_t num_vectors;      /* architectural vector registers */
   uint32_t fma_ports, fma_latency;
   uint32_t l1_bytes, l2_bytes, l3_bytes; /* a core's share of L3 */
 } onnxc_target;
 
 /* A register tile of the composer: rows x vectors accumulators. */
 typedef struct onnxc_tile_row {
-  uint32_t features;  /* needed */
-  onnxc_dtype dtype;  /* of the factors */
+  uint32_t features; /* needed */
+  onnxc_dtype dtype; /* of the factors */
   onnxc_dtype acc;
-  uint32_t mr, nv;    /* rows, vectors */
-  uint32_t unroll;    /* of the innermost reduction loop */
+  uint32_t mr, nv; /* rows, vectors */
+  uint32_t unroll; /* of the innermost reduction loop */
 } onnxc_tile_row;
 
 const onnxc_target *onnxc_target_find(const char *name, size_t length); /* NULL if there is no such row */
@@ -51,6 +51,13 @@ const onnxc_target *onnxc_target_rows(uint32_t *count);
 const onnxc_tile_row *onnxc_tile_rows(uint32_t *count);
 /* The best tile row for these types on this CPU; NULL if none. */
 const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc);
+/* The register tile for n columns (n < 0: many): no more vectors than n fills, panels of equal width, and
+ * as many rows as the registers left over hold. */
+typedef struct onnxc_register_tile {
+  uint32_t rows, vecs, unroll;
+} onnxc_register_tile;
+onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc,
+                                               int64_t n);
 static inline uint32_t onnxc_target_lanes(const onnxc_target *target, uint32_t element_bytes) {
   return target->vector_bytes / element_bytes;
 }

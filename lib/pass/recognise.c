@@ -1,0 +1,109 @@
+/* recognise.c -- find contractions among computes and name the role of each index.
+ *
+ *     sum over r of mul(load a, load b), each load perhaps guarded by select(in range, load, 0)
+ *
+ * An index is, by where it occurs:      in a   in b
+ *     parallel                           yes    yes    batch (groups and depthwise channels, too)
+ *                                        yes    no     m
+ *                                        no     yes    n
+ *     reduction                          yes    yes    k, or window if it shares a dim of a with a parallel index
+ * b is the constant factor if just one is; otherwise the second one of the product.
+ *
+ * needs: expanded composites      gives: roles
+ */
+#include "pass/recognise.h"
+
+#include "pass/pass.h"
+
+static bool is_zero(const onnxc_exprs *pool, onnxc_expr e) {
+  double f = 1;
+  int64_t i = 1;
+  if (onnxc_exprs_node(pool, e)->op != ONNXC_EXPR_CONST || !onnxc_expr_const_value(pool, e, &f, &i))
+    return false;
+  return onnxc_dtype_is_float((onnxc_dtype)onnxc_exprs_node(pool, e)->dtype) ? f == 0 : i == 0;
+}
+
+bool onnxc_match_guarded_load(onnxc_exprs *pool, onnxc_expr e, onnxc_factor *factor) {
+  factor->guard = (onnxc_expr){0};
+  for (;;) {
+    const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
+    if (node->op == ONNXC_EXPR_LOAD) {
+      factor->load = e;
+      return true;
+    }
+    if (node->op != ONNXC_EXPR_SELECT || !is_zero(pool, node->args[2]))
+      return false;
+    onnxc_expr condition = node->args[0];
+    e = node->args[1];
+    factor->guard = factor->guard.i ? onnxc_expr_binary(pool, ONNXC_EXPR_AND, factor->guard, condition) : condition;
+  }
+}
+
+static void collect_indices(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
+  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
+  if (node->op == ONNXC_EXPR_INDEX)
+    *(uint32_t *)arg |= 1u << node->imm;
+}
+
+static uint32_t indices_of(const onnxc_exprs *pool, onnxc_expr e) {
+  uint32_t used = 0;
+  onnxc_expr_walk(pool, e, collect_indices, &used);
+  return used;
+}
+
+bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, const onnxc_value *inputs) {
+  onnxc_exprs *pool = &graph->exprs;
+  onnxc_contraction *c = &compute->contraction;
+  c->valid = false;
+  if (compute->num_results != 1 || compute->num_reduce == 0 ||
+      onnxc_compute_combiner(pool, compute, 0) != ONNXC_EXPR_ADD)
+    return false;
+  onnxc_expr_node product = *onnxc_exprs_node(pool, compute->element[0]);
+  if (product.op != ONNXC_EXPR_MUL)
+    return false;
+  onnxc_factor factor[2];
+  for (int k = 0; k < 2; k++)
+    if (!onnxc_match_guarded_load(pool, product.args[k], &factor[k]))
+      return false;
+  uint32_t operand[2];
+  for (int k = 0; k < 2; k++)
+    operand[k] = (uint32_t)onnxc_exprs_node(pool, factor[k].load)->imm;
+  /* The arguments of a commutative operation come in no order one may rely on, so order by operand number. */
+  int a = operand[0] <= operand[1] ? 0 : 1;
+  bool constant[2] = {onnxc_value_is_constant(graph, inputs[operand[0]]),
+                      onnxc_value_is_constant(graph, inputs[operand[1]])};
+  if (constant[0] != constant[1])
+    a = constant[0] ? 1 : 0;
+  uint32_t in_a = indices_of(pool, factor[a].load), in_b = indices_of(pool, factor[1 - a].load);
+  uint32_t parallel = (1u << compute->num_parallel) - 1;
+  bool contracts = false;
+  for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
+    uint32_t bit = 1u << k;
+    if (k < compute->num_parallel) {
+      c->role[k] = (in_a & bit) && (in_b & bit) ? ONNXC_ROLE_BATCH : (in_b & bit) ? ONNXC_ROLE_N : ONNXC_ROLE_M;
+      continue;
+    }
+    c->role[k] = ONNXC_ROLE_K;
+    contracts = contracts || ((in_a & bit) && (in_b & bit));
+    const onnxc_expr_node *load = onnxc_exprs_node(pool, factor[a].load);
+    for (uint32_t d = 0; d < load->num_args; d++) {
+      uint32_t used = indices_of(pool, load->args[d]);
+      if ((used & bit) && (used & parallel))
+        c->role[k] = ONNXC_ROLE_WINDOW;
+    }
+  }
+  c->a = operand[a];
+  c->b = operand[1 - a];
+  c->valid = contracts;
+  return contracts;
+}
+
+onnxc_status onnxc_pass_recognise(onnxc_graph *graph, const onnxc_pass_options *options) {
+  (void)options;
+  for (uint32_t k = 0; k < graph->order.length; k++) {
+    onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[k]);
+    if (node->op == ONNXC_OP_COMPUTE)
+      onnxc_recognise_contraction(graph, node->compute, node->inputs);
+  }
+  return ONNXC_OK;
+}
