@@ -84,7 +84,7 @@ typedef void (*onnxc_rt_team)(int threads, onnxc_rt_member member, void *arg);
 /* What compiled code asks of an x86-64 CPU: all that LLVM may select for the CPU it was compiled for. */
 #define ONNXC_RT_CPU_FEATURES(X)                                                                                       \
   X(SSE42, "sse4.2") X(POPCNT, "popcnt") X(MOVBE, "movbe") X(AVX, "avx") X(F16C, "f16c") X(FMA, "fma")                 \
-  X(LZCNT, "lzcnt") X(BMI1, "bmi1") X(BMI2, "bmi2") X(AVX2, "avx2") X(AVX512F, "avx512f") X(AVX512CD, "avx512cd")      \
+  X(LZCNT, "lzcnt") X(BMI1, "bmi") X(BMI2, "bmi2") X(AVX2, "avx2") X(AVX512F, "avx512f") X(AVX512CD, "avx512cd")      \
   X(AVX512BW, "avx512bw") X(AVX512DQ, "avx512dq") X(AVX512VL, "avx512vl") X(AVX512IFMA, "avx512ifma")                  \
   X(AVX512VBMI, "avx512vbmi") X(AVX512VBMI2, "avx512vbmi2") X(AVX512VNNI, "avx512vnni")                                \
   X(AVX512BITALG, "avx512bitalg") X(AVX512VPOPCNTDQ, "avx512vpopcntdq") X(AVX512BF16, "avx512bf16")                    \

@@ -1,0 +1,29 @@
+/* optimize.c -- the IR passes before code generation.
+ *
+ * The composer writes loops in their final form: blocks, unrolling and vectors are decided. So these passes only
+ * inline what is marked, fold addresses and drop what is dead; unrolling and vectorising again would undo
+ * the register tiles (LLVM's unroller turned a clean tile into one with spills). */
+#include "emit/machine.h"
+
+#include <llvm-c/Error.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+static const char pipeline[] = "always-inline,"
+                               "function(sroa,early-cse,instcombine,simplifycfg,"
+                               "loop-mssa(loop-rotate,licm),early-cse,instcombine,simplifycfg),"
+                               "globaldce";
+
+onnxc_status onnxc_module_optimize(onnxc_diag *diag, LLVMModuleRef module, LLVMTargetMachineRef machine) {
+  LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+  LLVMPassBuilderOptionsSetLoopUnrolling(options, 0);
+  LLVMPassBuilderOptionsSetLoopVectorization(options, 0);
+  LLVMPassBuilderOptionsSetSLPVectorization(options, 0);
+  LLVMErrorRef error = LLVMRunPasses(module, pipeline, machine, options);
+  LLVMDisposePassBuilderOptions(options);
+  if (!error)
+    return ONNXC_OK;
+  char *message = LLVMGetErrorMessage(error);
+  onnxc_status status = onnxc_error(diag, ONNXC_INTERNAL, "optimising failed: %s", message);
+  LLVMDisposeErrorMessage(message);
+  return status;
+}
