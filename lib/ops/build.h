@@ -75,6 +75,9 @@ onnxc_value onnxc_build_concat(onnxc_graph *graph, const char *where, uint32_t n
 
 /* ---- reductions ---- */
 
+/* The neutral element of ADD, MUL, MIN, MAX, AND or OR, which is also the reduction of nothing (as ONNX defines it). */
+onnxc_expr onnxc_build_neutral(onnxc_exprs *pool, onnxc_expr_op combiner, onnxc_dtype dtype);
+
 /* Reduces the dims with reduce[d] true by `combiner` (ADD, MUL, MIN, MAX, AND, OR). `element` maps x's element to the
  * reduced one (NULL = itself), `finish` maps the accumulator to the result (NULL = itself). keepdims leaves ones. Floats
  * narrower than f32 are reduced in f32, and the result is cast back. */

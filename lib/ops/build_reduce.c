@@ -7,8 +7,7 @@
 
 #include <math.h>
 
-/* The combiner's neutral element, which is also the reduction of nothing (as ONNX defines it). */
-static onnxc_expr neutral(onnxc_exprs *pool, onnxc_expr_op combiner, onnxc_dtype dtype) {
+onnxc_expr onnxc_build_neutral(onnxc_exprs *pool, onnxc_expr_op combiner, onnxc_dtype dtype) {
   bool is_float = onnxc_dtype_is_float(dtype), is_signed = onnxc_dtype_is_signed(dtype);
   unsigned bits = onnxc_dtype_is_bool(dtype) ? 1 : (unsigned)onnxc_dtype_bytes(dtype) * 8;
   switch (combiner) {
@@ -66,7 +65,7 @@ onnxc_value onnxc_build_reduce(onnxc_graph *graph, const char *where, onnxc_valu
   onnxc_expr acc = value;
   if (compute.num_reduce) {
     acc = onnxc_expr_acc(pool, acc_dtype, 0);
-    compute.init[0] = neutral(pool, combiner, acc_dtype);
+    compute.init[0] = onnxc_build_neutral(pool, combiner, acc_dtype);
     compute.element[0] = value;
     compute.combine[0] = onnxc_expr_binary(pool, combiner, acc, onnxc_expr_val(pool, acc_dtype, 0));
   }
