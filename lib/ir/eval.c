@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Evaluating rewrites dims, which can make the symbol of too complex ones, but no other. */
+enum { SPARE_SYMBOLS = 4 };
+
 static const char *value_name(const onnxc_graph *graph, onnxc_value value) {
   const char *name = onnxc_value_of(graph, value)->name;
   return name ? name : "(unnamed)";
@@ -287,9 +290,10 @@ onnxc_status onnxc_eval_node(onnxc_eval *eval, onnxc_node handle) {
 onnxc_status onnxc_eval_graph(onnxc_eval *eval, onnxc_graph *graph, onnxc_arena *arena, const onnxc_array *inputs,
                               uint32_t num_inputs) {
   *eval = (onnxc_eval){.graph = graph, .arena = arena};
-  eval->symbols = ONNXC_NEW_ARRAY(arena, int64_t, graph->dims.symbols.length + 1);
+  uint32_t num_symbols = graph->dims.symbols.length + SPARE_SYMBOLS;
+  eval->symbols = ONNXC_NEW_ARRAY(arena, int64_t, num_symbols);
   eval->arrays = ONNXC_NEW_ARRAY(arena, onnxc_array, graph->values.length + 1);
-  for (uint32_t s = 0; s < graph->dims.symbols.length; s++)
+  for (uint32_t s = 0; s < num_symbols; s++)
     eval->symbols[s] = ONNXC_UNBOUND;
   ONNXC_TRY(bind_inputs(eval, inputs, num_inputs));
   bool *checked = ONNXC_NEW_ARRAY(arena, bool, graph->constraints.length + 1);
