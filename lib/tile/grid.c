@@ -1,0 +1,151 @@
+/* grid.c -- see grid.h.
+ *
+ * A product is cut along vec into panels of the packed factor that stay in L2 beside the rows that pass them, along row
+ * into blocks of whole register tiles, and one by one along its other indices. Other computes are cut from the outside
+ * until a task has some ten thousand operations. How tasks are cut depends on shapes and target only, never on a number
+ * of threads, so results have the same bits for any.
+ */
+#include "tile/grid.h"
+
+enum { TASK_WORK = 1 << 15, PRODUCT_WORK = 1 << 19, WHOLE_ROWS = 512, ROW_BLOCK = 240 };
+
+typedef struct cutter {
+  onnxc_tile_program *program;
+  onnxc_stmt *stmt;
+  int64_t extent[ONNXC_MAX_INDICES]; /* at hints */
+  bool known[ONNXC_MAX_INDICES];
+  int64_t block[ONNXC_MAX_INDICES]; /* 0 = whole */
+} cutter;
+
+onnxc_stmt *onnxc_grid_loop(onnxc_tile_program *program, onnxc_block *block, onnxc_dim lo, onnxc_dim hi,
+                            onnxc_dim step) {
+  onnxc_dims *dims = &program->graph->dims;
+  onnxc_stmt *loop = onnxc_tile_stmt(program, block, ONNXC_STMT_FOR);
+  loop->iv = onnxc_sym_new(dims, "t", ONNXC_SYM_LOOP, 0, 0);
+  onnxc_dims_symbol(dims, loop->iv)->hint = 0;
+  loop->parallel = true;
+  loop->lo = lo;
+  loop->hi = hi;
+  loop->step = step;
+  return loop;
+}
+
+onnxc_dim onnxc_grid_tasks(onnxc_tile_program *program, const onnxc_block *body) {
+  onnxc_dims *dims = &program->graph->dims;
+  onnxc_dim tasks = onnxc_dim_const(dims, 1);
+  while (body->length == 1 && body->data[0]->kind == ONNXC_STMT_FOR && body->data[0]->parallel) {
+    const onnxc_stmt *loop = body->data[0];
+    tasks = onnxc_dim_mul(dims, tasks, onnxc_dim_ceildiv(dims, onnxc_dim_sub(dims, loop->hi, loop->lo), loop->step));
+    body = &loop->body;
+  }
+  return tasks;
+}
+
+static int64_t round_to(int64_t value, int64_t multiple) {
+  int64_t rounded = value / multiple * multiple;
+  return rounded < multiple ? multiple : rounded;
+}
+
+/* A block of rows: whole register tiles, and if possible a divisor of the extent. */
+static int64_t row_block(const cutter *c, int row) {
+  int64_t rows = c->stmt->schedule.rows, extent = c->extent[row];
+  if (c->known[row] && extent <= WHOLE_ROWS)
+    return 0;
+  int64_t best = round_to(ROW_BLOCK, rows);
+  for (int64_t block = rows; c->known[row] && block <= 2 * ROW_BLOCK; block += rows)
+    if (extent % block == 0 && block >= ROW_BLOCK / 3)
+      best = block;
+  return best;
+}
+
+static void cut_product(cutter *c) {
+  const onnxc_schedule *s = &c->stmt->schedule;
+  const onnxc_compute *compute = c->stmt->compute;
+  int64_t reduced = 1, width = (int64_t)s->vecs * s->lanes;
+  for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
+    reduced *= c->extent[k] > 0 ? c->extent[k] : 1;
+  int64_t bytes = reduced * (int64_t)onnxc_dtype_bytes(compute->acc_dtype[0]);
+  int64_t panels = round_to(c->program->target->l2_bytes / 2 / (bytes ? bytes : 1), width);
+  if (panels < c->extent[s->vec])
+    c->block[s->vec] = panels;
+  c->block[s->row] = row_block(c, s->row);
+  int64_t work = reduced * (c->block[s->vec] ? c->block[s->vec] : c->extent[s->vec]) *
+                 (c->block[s->row] ? c->block[s->row] : c->extent[s->row]);
+  for (uint32_t k = compute->num_parallel; k-- > 0;) { /* innermost first: take a few together while tasks are small */
+    int index = s->order[k];
+    if (index == s->row || index == s->vec)
+      continue;
+    int64_t together = work > 0 && work < PRODUCT_WORK ? PRODUCT_WORK / work : 1;
+    if (together >= c->extent[index] && c->known[index]) {
+      work *= c->extent[index] > 0 ? c->extent[index] : 1;
+      continue;
+    }
+    c->block[index] = together;
+    work *= together;
+  }
+}
+
+static void cut_others(cutter *c) {
+  const onnxc_schedule *s = &c->stmt->schedule;
+  const onnxc_compute *compute = c->stmt->compute;
+  int64_t work = 1;
+  for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
+    work *= c->extent[k] > 0 ? c->extent[k] : 1;
+  for (uint32_t k = compute->num_parallel; k-- > 0;) {
+    int index = s->order[k];
+    if (work * c->extent[index] <= TASK_WORK) {
+      work *= c->extent[index] > 0 ? c->extent[index] : 1;
+      continue;
+    }
+    int64_t block = work < TASK_WORK ? TASK_WORK / work : 1;
+    if (index == s->vec)
+      block = round_to(block, (int64_t)s->vecs * s->lanes);
+    if (index == s->row)
+      block = round_to(block, s->rows);
+    if (block < c->extent[index] || !c->known[index])
+      c->block[index] = block;
+    work *= block;
+  }
+}
+
+void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onnxc_stmt *template) {
+  onnxc_graph *graph = program->graph;
+  onnxc_dims *dims = &graph->dims;
+  onnxc_stmt stmt = *template;
+  const onnxc_compute *compute = stmt.compute;
+  uint32_t indices = compute->num_parallel + compute->num_reduce;
+  onnxc_dim zero = onnxc_dim_const(dims, 0);
+  cutter c = {.program = program, .stmt = &stmt};
+  stmt.box_lo = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, indices + 1);
+  stmt.box_size = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, indices + 1);
+  for (uint32_t k = 0; k < indices; k++) {
+    stmt.box_lo[k] = zero;
+    stmt.box_size[k] = compute->extents[k];
+    c.known[k] = onnxc_dim_is_const(dims, compute->extents[k], &c.extent[k]);
+    if (!c.known[k])
+      c.extent[k] = onnxc_dim_hint(dims, compute->extents[k]);
+  }
+  onnxc_tile_schedule(program, &stmt);
+  const onnxc_schedule *s = &stmt.schedule;
+  bool product = compute->num_reduce && s->row >= 0 && s->vec >= 0 && s->vec < (int)compute->num_parallel &&
+                 onnxc_exprs_node(&graph->exprs, compute->element[0])->op == ONNXC_EXPR_MUL;
+  if (product)
+    cut_product(&c);
+  else
+    cut_others(&c);
+  for (int pass = 0; pass < 2; pass++) /* panels outermost, so that one stays in L2 for all rows */
+    for (uint32_t k = 0; k < compute->num_parallel; k++) {
+      uint32_t index = s->order[k];
+      if (!c.block[index] || (pass == 0) != (product && (int)index == s->vec))
+        continue;
+      onnxc_dim extent = compute->extents[index], step = onnxc_dim_const(dims, c.block[index]);
+      onnxc_stmt *loop = onnxc_grid_loop(program, block, zero, extent, step);
+      onnxc_dim iv = onnxc_dim_sym(dims, loop->iv);
+      stmt.box_lo[index] = iv;
+      bool whole = c.block[index] == 1 || (c.known[index] && c.extent[index] % c.block[index] == 0);
+      stmt.box_size[index] = whole ? step : onnxc_dim_min(dims, step, onnxc_dim_sub(dims, extent, iv));
+      block = &loop->body;
+    }
+  onnxc_stmt *placed = onnxc_tile_stmt(program, block, ONNXC_STMT_COMPUTE);
+  *placed = stmt;
+}
