@@ -1,0 +1,96 @@
+/* operands.c -- see operands.h. */
+#include "operands.h"
+
+bool onnxc_import_dims(onnxc_importer *in, const char *name, uint32_t k, const onnxc_dim **dims, uint32_t *count) {
+  onnxc_graph *graph = in->graph;
+  *dims = NULL;
+  *count = 0;
+  if (name && onnxc_import_has(in, name)) {
+    const int64_t *given = onnxc_import_ints(in, name, count);
+    onnxc_dim *result = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, *count + 1u);
+    for (uint32_t j = 0; j < *count; j++)
+      result[j] = onnxc_dim_const(&graph->dims, given[j]);
+    *dims = result;
+    return true;
+  }
+  onnxc_value value = onnxc_import_optional(in, k);
+  if (!value.i)
+    return true;
+  const onnxc_value_info *info = onnxc_value_of(graph, value);
+  if (info->rank > 1 || !onnxc_dtype_is_int(info->dtype)) {
+    onnxc_import_error(in, ONNXC_BAD_INPUT, "input %u must be a list of integers, not rank %u %s", k, info->rank,
+                       onnxc_dtype_name(info->dtype));
+    return false;
+  }
+  const onnxc_dim *elements = onnxc_value_elements(graph, value, count);
+  if (!elements) {
+    onnxc_import_error(in, ONNXC_UNSUPPORTED, "input %u has an unknown number of elements, or too many", k);
+    return false;
+  }
+  *dims = elements;
+  return true;
+}
+
+onnxc_dim onnxc_import_scalar_dim(onnxc_importer *in, uint32_t k) {
+  const onnxc_dim *dims;
+  uint32_t count;
+  if (!onnxc_import_input(in, k).i || !onnxc_import_dims(in, NULL, k, &dims, &count))
+    return (onnxc_dim){0};
+  if (count == 1)
+    return dims[0];
+  onnxc_import_error(in, ONNXC_BAD_INPUT, "input %u must be one number", k);
+  return (onnxc_dim){0};
+}
+
+bool onnxc_import_axes(onnxc_importer *in, uint32_t count, const onnxc_dim *axes, uint32_t rank, onnxc_dim *at) {
+  onnxc_dims *dims = &in->graph->dims;
+  if (count > rank) {
+    onnxc_import_error(in, ONNXC_BAD_INPUT, "%u axes of rank %u", count, rank);
+    return false;
+  }
+  for (uint32_t j = 0; j < count; j++) {
+    int64_t known;
+    if (onnxc_dim_is_const(dims, axes[j], &known) && onnxc_import_axis(in, known, rank) < 0)
+      return false;
+    onnxc_dim axis = onnxc_dim_mod(dims, axes[j], onnxc_dim_const(dims, rank));
+    for (uint32_t d = 0; d < rank; d++)
+      at[j * rank + d] = onnxc_dim_eq(dims, axis, onnxc_dim_const(dims, d));
+    for (uint32_t k = 0; k < j; k++)
+      for (uint32_t d = 0; d < rank; d++)
+        if (onnxc_dim_is(dims, at[j * rank + d], 1) && onnxc_dim_is(dims, at[k * rank + d], 1)) {
+          onnxc_import_error(in, ONNXC_BAD_INPUT, "axis %u is named twice", d);
+          return false;
+        }
+  }
+  return true;
+}
+
+void onnxc_import_all_axes(onnxc_importer *in, uint32_t rank, onnxc_dim *at) {
+  for (uint32_t j = 0; j < rank; j++)
+    for (uint32_t d = 0; d < rank; d++)
+      at[j * rank + d] = onnxc_dim_const(&in->graph->dims, j == d);
+}
+
+onnxc_dim onnxc_import_at_axis(onnxc_importer *in, uint32_t count, const onnxc_dim *at, uint32_t rank, uint32_t d,
+                               const onnxc_dim *values, int64_t fallback) {
+  onnxc_dims *dims = &in->graph->dims;
+  onnxc_dim sum = onnxc_dim_const(dims, fallback);
+  for (uint32_t j = 0; j < count; j++)
+    sum = onnxc_dim_add(dims, sum, onnxc_dim_mul(dims, at[j * rank + d], onnxc_dim_addc(dims, values[j], -fallback)));
+  return sum;
+}
+
+onnxc_dim onnxc_dim_is_negative(onnxc_dims *dims, onnxc_dim dim) {
+  int64_t low, high;
+  onnxc_dim_range(dims, dim, &low, &high);
+  if (low >= 0 || high < 0)
+    return onnxc_dim_const(dims, high < 0);
+  return onnxc_dim_eq(dims, onnxc_dim_min(dims, dim, onnxc_dim_const(dims, -1)), dim);
+}
+
+bool onnxc_dim_is_data(const onnxc_dims *dims, onnxc_dim dim) {
+  for (uint32_t s = 1; s < dims->symbols.length; s++)
+    if (dims->symbols.data[s].source == ONNXC_SYM_ELEMENT && onnxc_dim_uses(dims, dim, (onnxc_sym){s}))
+      return true;
+  return false;
+}

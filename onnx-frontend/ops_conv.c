@@ -1,0 +1,195 @@
+/* ops_conv.c -- Conv and ConvTranspose.
+ *
+ * A transposed convolution with stride s is a plain convolution over the input that computes all s output
+ * phases of a position as s times as many channels, followed by interleaving them:
+ *
+ *     t[n, oc*s + p, q] = sum over ic, j of x[n, ic, q - j] * w[ic, oc, p + j*s]        (zero beyond the kernel)
+ *     out[n, oc, y]     = t[n, oc*s + (y + pad) mod s, (y + pad) floordiv s]
+ *
+ * so it is a contraction like any other, does no work on inserted zeros, and 2x2 with stride 2 is a 1x1 convolution.
+ */
+#include "shorthand.h"
+#include "window.h"
+
+static bool kernel_rank_fits(onnxc_importer *in, onnxc_value x, onnxc_value w) {
+  uint32_t x_rank = onnxc_value_of(in->graph, x)->rank, w_rank = onnxc_value_of(in->graph, w)->rank;
+  if (x_rank >= 2 && x_rank == w_rank)
+    return true;
+  onnxc_import_error(in, ONNXC_BAD_INPUT, "input of rank %u with weights of rank %u", x_rank, w_rank);
+  return false;
+}
+
+static int64_t group_of(onnxc_importer *in) {
+  int64_t group = onnxc_import_int(in, "group", 1);
+  if (group >= 1 && group <= INT32_MAX)
+    return group;
+  onnxc_import_error(in, ONNXC_BAD_INPUT, "group is %lld", (long long)group);
+  return 0;
+}
+
+onnxc_status onnxc_import_Conv(onnxc_importer *in) {
+  onnxc_graph *graph = in->graph;
+  onnxc_value x = onnxc_import_input(in, 0), w = onnxc_import_input(in, 1);
+  onnxc_window window;
+  if (!x.i || !w.i || !kernel_rank_fits(in, x, w) ||
+      !onnxc_import_window(in, x, onnxc_value_of(graph, w)->dims + 2, &window))
+    return graph->diag->status;
+  onnxc_conv conv = {.spatial = window.spatial, .group = group_of(in)};
+  if (!conv.group)
+    return graph->diag->status;
+  for (uint32_t s = 0; s < window.spatial; s++) {
+    if (window.auto_pad >= ONNXC_PAD_SAME_UPPER)
+      conv.out[s] = onnxc_window_same(&graph->dims, &window, s);
+    conv.stride[s] = window.stride[s];
+    conv.dilation[s] = window.dilation[s];
+    conv.pad_low[s] = window.pad_low[s];
+    conv.pad_high[s] = window.pad_high[s];
+  }
+  return onnxc_import_done(in, 0, onnxc_build_conv(graph, in->where, x, w, onnxc_import_optional(in, 2), &conv));
+}
+
+/* ---- ConvTranspose ---- */
+
+/* Of each spatial dim: the output extent, and pads in the window. */
+static bool transposed_extents(onnxc_importer *in, onnxc_window *window, onnxc_dim *out) {
+  onnxc_dims *dims = &in->graph->dims;
+  uint32_t n = window->spatial, extra_count, shape_count;
+  const int64_t *extra = onnxc_import_ints(in, "output_padding", &extra_count);
+  const int64_t *shape = onnxc_import_ints(in, "output_shape", &shape_count);
+  if (shape_count == n + 2) { /* some exporters count N and C */
+    shape += 2;
+    shape_count = n;
+  }
+  if ((extra_count && extra_count != n) || (shape_count && shape_count != n)) {
+    onnxc_import_error(in, ONNXC_BAD_INPUT, "output_padding or output_shape has not one number a spatial dim");
+    return false;
+  }
+  bool same = window->auto_pad >= ONNXC_PAD_SAME_UPPER;
+  for (uint32_t s = 0; s < n; s++) {
+    int64_t padding = extra_count ? extra[s] : 0;
+    if (padding < 0 || padding > INT32_MAX || (shape_count && (shape[s] < 0 || shape[s] > INT32_MAX))) {
+      onnxc_import_error(in, ONNXC_BAD_INPUT, "output_padding or output_shape is out of range");
+      return false;
+    }
+    onnxc_dim whole = onnxc_dim_mulc(dims, onnxc_dim_addc(dims, window->in[s], -1), window->stride[s]);
+    whole = onnxc_dim_addc(dims, onnxc_dim_add(dims, whole, window->reach[s]), padding);
+    if (!shape_count && !same) {
+      out[s] = onnxc_dim_sub(dims, whole, onnxc_dim_add(dims, window->pad_low[s], window->pad_high[s]));
+      continue;
+    }
+    out[s] = shape_count ? onnxc_dim_const(dims, shape[s]) : onnxc_dim_mulc(dims, window->in[s], window->stride[s]);
+    onnxc_dim total = onnxc_dim_max(dims, onnxc_dim_sub(dims, whole, out[s]), onnxc_dim_const(dims, 0));
+    onnxc_window_split(dims, window, s, total, window->auto_pad == ONNXC_PAD_SAME_UPPER);
+  }
+  return true;
+}
+
+/* How one spatial dim becomes a convolution: taps j of it, phases p, and where the output starts. */
+typedef struct phases {
+  int64_t stride, reach, taps;
+  onnxc_dim shift; /* out index y reads phase (y + shift) mod stride, position (y + shift) floordiv stride */
+} phases;
+
+/* w[C, M/group, k..] to w'[M*phases, C/group, taps..]. */
+static onnxc_value phase_weights(onnxc_importer *in, onnxc_value w, int64_t group, const onnxc_window *window,
+                                 const phases *phase, int64_t num_phases) {
+  onnxc_graph *graph = in->graph;
+  onnxc_exprs *pool = &graph->exprs;
+  onnxc_dims *dims = &graph->dims;
+  const onnxc_value_info info = *onnxc_value_of(graph, w);
+  onnxc_dim ic_group = onnxc_dim_floordiv(dims, info.dims[0], onnxc_dim_const(dims, group));
+  onnxc_compute compute = {.num_parallel = info.rank, .num_results = 1, .acc_dtype = {info.dtype}};
+  compute.extents[0] = onnxc_dim_mulc(dims, info.dims[1], group * num_phases);
+  compute.extents[1] = ic_group;
+
+  onnxc_expr oc = e_floordiv(pool, e_index(pool, 0), e_int(pool, num_phases));
+  onnxc_expr p = e_mod(pool, e_index(pool, 0), e_int(pool, num_phases)), inside = {0};
+  onnxc_expr at[ONNXC_MAX_RANK] = {e_index(pool, 1), oc};
+  if (group > 1) {
+    onnxc_expr per_group = e_dim(pool, info.dims[1]);
+    at[0] = e_add(pool, e_mul(pool, e_floordiv(pool, oc, per_group), e_dim(pool, ic_group)), at[0]);
+    at[1] = e_mod(pool, oc, per_group);
+  }
+  for (uint32_t s = window->spatial; s-- > 0;) {
+    onnxc_expr stride = e_int(pool, phase[s].stride), dilation = e_int(pool, window->dilation[s]);
+    onnxc_expr k = e_sub(pool, e_int(pool, phase[s].taps - 1), e_index(pool, s + 2));
+    k = e_add(pool, e_mul(pool, k, stride), e_mod(pool, p, stride));
+    p = e_floordiv(pool, p, stride);
+    if (phase[s].taps * phase[s].stride > phase[s].reach)
+      inside = e_also(pool, inside, e_lt(pool, k, e_int(pool, phase[s].reach)));
+    if (window->dilation[s] > 1)
+      inside = e_also(pool, inside, e_eq(pool, e_mod(pool, k, dilation), e_int(pool, 0)));
+    at[s + 2] = e_floordiv(pool, k, dilation);
+    compute.extents[s + 2] = onnxc_dim_const(dims, phase[s].taps);
+  }
+  compute.finish[0] =
+      e_guard(pool, inside, onnxc_expr_load(pool, info.dtype, 0, info.rank, at), e_whole(pool, info.dtype, 0));
+  onnxc_value result;
+  onnxc_graph_add_compute(graph, in->where, &compute, 1, &w, &result);
+  return result;
+}
+
+/* out[n, oc, y..] from t[n, oc*phases + p, q..]. */
+static onnxc_value interleave(onnxc_importer *in, onnxc_value t, const onnxc_dim *out, const phases *phase,
+                              int64_t num_phases) {
+  onnxc_exprs *pool = &in->graph->exprs;
+  onnxc_dims *dims = &in->graph->dims;
+  const onnxc_value_info *info = onnxc_value_of(in->graph, t);
+  onnxc_dim extents[ONNXC_MAX_RANK] = {info->dims[0],
+                                       onnxc_dim_floordiv(dims, info->dims[1], onnxc_dim_const(dims, num_phases))};
+  onnxc_expr at[ONNXC_MAX_RANK] = {e_index(pool, 0), e_index(pool, 1)};
+  bool shifted = false;
+  for (uint32_t s = 0; s + 2 < info->rank; s++) {
+    onnxc_expr y = e_add(pool, e_index(pool, s + 2), e_dim(pool, phase[s].shift));
+    onnxc_expr stride = e_int(pool, phase[s].stride);
+    at[1] = e_add(pool, e_mul(pool, at[1], stride), e_mod(pool, y, stride));
+    at[s + 2] = e_floordiv(pool, y, stride);
+    extents[s + 2] = out[s];
+    shifted = shifted || !onnxc_dim_is(dims, phase[s].shift, 0);
+  }
+  if (num_phases == 1 && !shifted)
+    return t;
+  return onnxc_build_index(in->graph, in->where, t, info->rank, extents, at);
+}
+
+onnxc_status onnxc_import_ConvTranspose(onnxc_importer *in) {
+  onnxc_graph *graph = in->graph;
+  onnxc_dims *dims = &graph->dims;
+  onnxc_value x = onnxc_import_input(in, 0), w = onnxc_import_input(in, 1), bias = onnxc_import_optional(in, 2);
+  onnxc_window window;
+  onnxc_dim out[ONNXC_MAX_RANK];
+  if (!x.i || !w.i || !kernel_rank_fits(in, x, w) ||
+      !onnxc_import_window(in, x, onnxc_value_of(graph, w)->dims + 2, &window) || !transposed_extents(in, &window, out))
+    return graph->diag->status;
+  onnxc_conv conv = {.spatial = window.spatial, .group = group_of(in)};
+  if (!conv.group)
+    return graph->diag->status;
+  phases phase[ONNXC_MAX_RANK];
+  int64_t num_phases = 1;
+  for (uint32_t s = 0; s < window.spatial; s++) {
+    phases *of = &phase[s];
+    of->stride = window.stride[s];
+    if (!onnxc_dim_is_const(dims, window.reach[s], &of->reach) || of->reach < 1 || of->reach > INT32_MAX)
+      return onnxc_import_error(in, ONNXC_UNSUPPORTED, "weights whose window is not known");
+    if ((num_phases *= of->stride) > INT32_MAX / conv.group)
+      return onnxc_import_error(in, ONNXC_UNSUPPORTED, "strides are too large");
+    of->taps = (of->reach + of->stride - 1) / of->stride;
+    int64_t pad, skip = 0; /* whole positions that the low pad drops */
+    if (onnxc_dim_is_const(dims, window.pad_low[s], &pad))
+      skip = pad / of->stride;
+    of->shift = onnxc_dim_addc(dims, window.pad_low[s], -skip * of->stride);
+    conv.stride[s] = conv.dilation[s] = 1;
+    conv.out[s] = onnxc_dim_ceildiv(dims, onnxc_dim_add(dims, out[s], of->shift), onnxc_dim_const(dims, of->stride));
+    conv.pad_low[s] = onnxc_dim_const(dims, of->taps - 1 - skip);
+    conv.pad_high[s] = onnxc_dim_addc(dims, onnxc_dim_sub(dims, conv.out[s], window.in[s]), skip);
+  }
+  onnxc_value weights = phase_weights(in, w, conv.group, &window, phase, num_phases);
+  if (bias.i && num_phases > 1 && onnxc_value_of(graph, bias)->rank == 1) {
+    onnxc_exprs *pool = &graph->exprs;
+    onnxc_expr at = e_floordiv(pool, e_index(pool, 0), e_int(pool, num_phases));
+    onnxc_dim count = onnxc_dim_mulc(dims, onnxc_value_of(graph, bias)->dims[0], num_phases);
+    bias = onnxc_build_index(graph, in->where, bias, 1, &count, &at);
+  }
+  onnxc_value t = onnxc_build_conv(graph, in->where, x, weights, bias, &conv);
+  return onnxc_import_done(in, 0, t.i ? interleave(in, t, out, phase, num_phases) : t);
+}
