@@ -13,7 +13,11 @@
  * a wrong constant; evaluation reports it.
  *
  * floordiv and mod round to minus infinity; by zero they evaluate to 0 (a
- * zero-size tensor's run never looks at them).
+ * zero-size tensor's run never looks at them, so building assumes that a symbolic
+ * divisor is not zero: (H*W) floordiv W = H).
+ *
+ * An expression that grows beyond any sense (a hostile model) becomes the free
+ * symbol `too_complex`, and onnxc_dims.too_complex is set; the verifier reports it.
  */
 #ifndef ONNXC_IR_DIM_H
 #define ONNXC_IR_DIM_H
@@ -59,6 +63,9 @@ typedef struct onnxc_dim_node {
   onnxc_dim a, b;               /* the binary kinds */
   onnxc_sym sym;                /* SYM */
   int64_t constant;             /* CONST, SUM */
+  int64_t low, high;            /* range when it was built; of a SYM: see the symbol */
+  uint32_t weight;              /* nodes of the expression as a tree */
+  bool opaque;                  /* a SUM whose constants would overflow: an atom; its terms are any dims */
 } onnxc_dim_node;
 
 typedef struct onnxc_symbol {
@@ -75,6 +82,9 @@ typedef struct onnxc_dims {
   ONNXC_VEC(onnxc_symbol) symbols;    /* [0] unused */
   uint32_t *table;                    /* interning, open addressing */
   uint32_t table_size;
+  uint32_t *names;                    /* symbols by name, open addressing */
+  uint32_t names_size;
+  bool too_complex;
 } onnxc_dims;
 
 void onnxc_dims_init(onnxc_dims *dims, onnxc_arena *arena);
@@ -117,9 +127,12 @@ bool onnxc_dim_eval(const onnxc_dims *dims, onnxc_dim dim, const int64_t *values
 onnxc_dim onnxc_dim_substitute(onnxc_dims *dims, onnxc_dim dim, const onnxc_dim *map, uint32_t map_length);
 bool onnxc_dim_uses(const onnxc_dims *dims, onnxc_dim dim, onnxc_sym sym);
 
-/* Text: `4`, `%H`, `2*%H + 1`, `(%H + 1) floordiv 2`, `min(a, b)`. The parser
- * advances *cursor; unknown symbols are created FREE. Returns none on a syntax
- * error, with *error set to a static message. */
+/* Text: `4`, `%H`, `2*%H + 1`, `(%H + 1) floordiv 2`, `%i mod 8`, `min(a, b)`, `max(a, b)`, `eq(a, b)`. A
+ * symbol's name is letters, digits, `_` and `.`, or any bytes quoted: `%"a b"` (with \\, \" and \xNN). Sums
+ * and products print in an order that does not depend on handles. The parser
+ * advances *cursor, leaves it at the error, and takes NUL for the end; unknown symbols are created FREE. Returns none on a
+ * syntax error, with *error set to a static message. onnxc_dim_text is the whole text, in the dims' arena. */
+const char *onnxc_dim_text(const onnxc_dims *dims, onnxc_dim dim);
 void onnxc_dim_print(const onnxc_dims *dims, onnxc_dim dim, char *out, size_t size);
 onnxc_dim onnxc_dim_parse(onnxc_dims *dims, const char **cursor, const char **error);
 

@@ -32,12 +32,16 @@ typedef struct onnxc_expr_node {
   int64_t imm; /* CONST bits, INDEX, DIM handle, LOAD operand, ACC, VAL */
 } onnxc_expr_node;
 
+/* Marks and results of the walk in progress at one depth of nesting. */
+typedef struct onnxc_expr_scratch onnxc_expr_scratch;
+
 typedef struct onnxc_exprs {
   onnxc_arena *arena;
   onnxc_dims *dims;
   ONNXC_VEC(onnxc_expr_node) nodes; /* [0] unused; arguments come before their users */
   uint32_t *table;
   uint32_t table_size;
+  onnxc_expr_scratch *scratch;
 } onnxc_exprs;
 
 void onnxc_exprs_init(onnxc_exprs *pool, onnxc_dims *dims, onnxc_arena *arena);
