@@ -1,4 +1,4 @@
-/* ops_elementwise.c -- arithmetic, comparison, logic and casts of broadcast operands.
+/* ops_elementwise.c -- arithmetic, comparison and logic of broadcast operands.
  *
  * Up to opset 6, an operator broadcasts its second operand only on demand (attribute `broadcast`), and aligns it
  * at `axis`; legacy_operand brings that into numpy's form.
@@ -204,32 +204,4 @@ onnxc_status onnxc_import_Clip(onnxc_importer *in) {
   if (c.has_high)
     values[n++] = high;
   return onnxc_import_done(in, 0, onnxc_import_map(in, n, values, scalar_clip, &c));
-}
-
-/* ---- casts ---- */
-
-static bool is_f8(onnxc_dtype dtype) {
-  return dtype == ONNXC_F8E4M3FN || dtype == ONNXC_F8E4M3FNUZ || dtype == ONNXC_F8E5M2 || dtype == ONNXC_F8E5M2FNUZ;
-}
-
-static onnxc_status import_cast(onnxc_importer *in, onnxc_dtype dtype) {
-  onnxc_value x = onnxc_import_operand(in, 0, "fiub");
-  if (is_f8(dtype) && !onnxc_import_int(in, "saturate", 1))
-    return onnxc_import_error(in, ONNXC_UNSUPPORTED, "cast to %s without saturation", onnxc_dtype_name(dtype));
-  const char *round_mode = onnxc_import_string(in, "round_mode", "up");
-  if (dtype == ONNXC_F8E8M0 && strcmp(round_mode, "nearest") != 0)
-    return onnxc_import_error(in, ONNXC_UNSUPPORTED, "cast to f8e8m0 with round_mode '%s'", round_mode);
-  return onnxc_import_done(in, 0, onnxc_build_cast(in->graph, in->where, dtype, x));
-}
-
-onnxc_status onnxc_import_Cast(onnxc_importer *in) {
-  int64_t to = onnxc_import_int(in, "to", 0);
-  if (to <= 0 || to >= ONNXC_DTYPE_COUNT)
-    return onnxc_import_error(in, ONNXC_BAD_INPUT, "cast to type number %lld", (long long)to);
-  return import_cast(in, (onnxc_dtype)to);
-}
-
-onnxc_status onnxc_import_CastLike(onnxc_importer *in) {
-  onnxc_value target = onnxc_import_input(in, 1);
-  return target.i ? import_cast(in, onnxc_value_of(in->graph, target)->dtype) : onnxc_import_done(in, 0, target);
 }

@@ -311,7 +311,8 @@ onnxc_status onnxc_import_MeanVarianceNormalization(onnxc_importer *in) {
   uint32_t count;
   const int64_t *axes = onnxc_import_ints(in, "axes", &count);
   if (!axes) {
-    axes = (const int64_t[]){0, 2, 3};
+    static const int64_t usual[] = {0, 2, 3};
+    axes = usual;
     count = 3;
   }
   bool over[ONNXC_MAX_RANK] = {false};
