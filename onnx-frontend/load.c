@@ -189,7 +189,7 @@ static onnxc_status read_file(onnxc_arena *arena, onnxc_diag *diag, const char *
 onnxc_status onnxc_onnx_read_tensor(onnxc_arena *arena, onnxc_diag *diag, const char *path, onnxc_array *array,
                                     const char **name) {
   onnxc_onnx_file file = {.arena = arena, .diag = diag};
-  uint8_t *bytes;
+  uint8_t *bytes = NULL;
   ONNXC_TRY(read_file(arena, diag, path, &bytes, &file.size));
   file.bytes = bytes;
   const Onnx__TensorProto *tensor = (const Onnx__TensorProto *)onnxc_scan_unpack(

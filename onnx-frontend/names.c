@@ -108,14 +108,14 @@ static const Onnx__AttributeProto *find_attribute(Onnx__AttributeProto *const *a
 const Onnx__AttributeProto *onnxc_scope_attribute(const onnxc_scope *scope, const Onnx__NodeProto *node,
                                                   const char *name) {
   const Onnx__AttributeProto *found = find_attribute(node->attribute, node->n_attribute, name);
-  while (found && onnxc_onnx_text(found->ref_attr_name)[0]) {
-    const char *reference = found->ref_attr_name;
-    if (!scope->call)
-      return NULL;
-    found = find_attribute(scope->call->attribute, scope->call->n_attribute, reference);
-    if (!found) /* the function's default, which refers to nothing */
-      return find_attribute(scope->function->attribute_proto, scope->function->n_attribute_proto, reference);
-    scope = scope->parent;
-  }
-  return found;
+  if (!found || !onnxc_onnx_text(found->ref_attr_name)[0])
+    return found;
+  if (!scope->call)
+    return NULL;
+  /* What refers to an attribute that the caller leaves out has the function's default, or is absent itself. Calls are
+   * nested at most ONNXC_MAX_CALL_DEPTH deep, and so is this. */
+  const Onnx__AttributeProto *given = onnxc_scope_attribute(scope->parent, scope->call, found->ref_attr_name);
+  if (given)
+    return given;
+  return find_attribute(scope->function->attribute_proto, scope->function->n_attribute_proto, found->ref_attr_name);
 }

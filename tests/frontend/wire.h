@@ -81,7 +81,7 @@ static inline wire_buffer wire_node(const char *op, const char *name, const char
   return n;
 }
 
-/* ValueInfoProto of a tensor; dims are separated by commas, numbers or names, "" is a dim without either. NULL = no
+/* ValueInfoProto of a tensor; dims are separated by commas, numbers or names, "_" is a dim without either. NULL = no
  * shape. */
 static inline wire_buffer wire_value(const char *name, int dtype, const char *dims) {
   wire_buffer value = {.size = 0}, type = {.size = 0}, tensor = {.size = 0}, shape = {.size = 0};
@@ -90,7 +90,7 @@ static inline wire_buffer wire_value(const char *name, int dtype, const char *di
     size_t length = strcspn(dims, ",");
     if (*dims >= '0' && *dims <= '9')
       wire_int(&dim, 1, atoll(dims));
-    else if (length && *dims != ' ')
+    else if (*dims != '_')
       wire_bytes(&dim, 2, dims, length);
     wire_message(&shape, 1, &dim);
     dims += length + (dims[length] == ',');
