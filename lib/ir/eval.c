@@ -172,14 +172,18 @@ static uint32_t count_unbound(const onnxc_eval *eval) {
 static const onnxc_array *array_of(onnxc_eval *eval, onnxc_value value) {
   onnxc_array *array = &eval->arrays[value.i];
   const onnxc_value_info *info = onnxc_value_of(eval->graph, value);
-  if (array->data || !info->data)
-    return array->data ? array : NULL;
   int64_t shape[ONNXC_MAX_RANK];
-  if (!onnxc_value_static_shape(eval->graph, value, shape))
+  if (array->data)
+    return array;
+  if (!onnxc_value_is_constant(eval->graph, value) || !onnxc_value_static_shape(eval->graph, value, shape))
     return NULL;
   array->dtype = info->dtype;
   array->rank = info->rank;
   memcpy(array->dims, shape, info->rank * sizeof *shape);
+  if (onnxc_array_count(array) == 0)
+    array->data = onnxc_arena_alloc(eval->arena, 1); /* there, if empty */
+  if (array->data || !info->data)
+    return array->data ? array : NULL;
   if (onnxc_layout_is_default(&info->layout, info->rank)) {
     array->data = (void *)(uintptr_t)info->data; /* never written */
     return array;
