@@ -1,0 +1,156 @@
+/* vmath.c -- exp, expm1, tanh and erf.
+ *
+ * All reduce x = n ln2 + r with |r| <= ln2/2 (n = x / ln2 rounded, r by two FMAs with ln2 split in two, so that r is
+ * good to its last bit) and use  e^r = 1 + r + r^2 P(r)  with a minimax P. The coefficients come from
+ * scripts/minimax.py (Remez exchange; each row's error is that of the whole function, in units of 2^-k relative).
+ *
+ * Largest errors found over the whole range (tests/nano/test_vmath.c): see the table in that file.
+ */
+#include "nano/vmath.h"
+
+/* What the reduction needs of a width. `magic` is 1.5 * 2^mantissa bits: adding it rounds to a whole number. */
+typedef struct exp_row {
+  double magic, inverse, ln2_high, ln2_low;
+  double lowest, highest; /* beyond them exp is 0 or infinite; expm1 is -1 from below `minus_one` */
+  double minus_one;
+  int terms;
+  double p[10];
+} exp_row;
+
+static const exp_row exp_rows[2] = {
+    /* degree 6, 2^-28.2 */
+    {0x1.8p23,
+     0x1.715476p+0,
+     0x1.62e42ep-1,
+     0x1.efa39ef35793cp-25,
+     -104.5,
+     89,
+     -20,
+     5,
+     {0x1.fffffcp-2, 0x1.55548cp-3, 0x1.555858p-5, 0x1.123dep-7, 0x1.6ac6b2p-10}},
+    /* degree 11, 2^-57.9 */
+    {0x1.8p52,
+     0x1.71547652b82fep+0,
+     0x1.62e42fefa39efp-1,
+     0x1.abc9e3b39803fp-56,
+     -746,
+     710,
+     -40,
+     10,
+     {0x1.000000000000ap-1, 0x1.5555555555502p-3, 0x1.5555555550608p-5, 0x1.11111111258a1p-7, 0x1.6c16c184ca728p-10,
+      0x1.a01a01310e5bp-13, 0x1.a01997f68655p-16, 0x1.71defc5d11d2ap-19, 0x1.2882a585c9f3bp-22, 0x1.a5f36caf39687p-26}},
+};
+
+typedef struct reduced {
+  LLVMValueRef n, r; /* n in float form */
+} reduced;
+
+static reduced reduce(const onnxc_vec *v, const exp_row *row, LLVMValueRef x) {
+  LLVMValueRef magic = v_real(v, row->magic);
+  LLVMValueRef n = v_sub(v, v_fma(v, x, v_real(v, row->inverse), magic), magic);
+  LLVMValueRef r = v_fma(v, n, v_real(v, -row->ln2_high), x);
+  return (reduced){n, v_fma(v, n, v_real(v, -row->ln2_low), r)};
+}
+
+/* AVX-512's vscalef is p * 2^floor(n) with one rounding. Vectors wider than a register go by parts. */
+static LLVMValueRef scalef(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef n) {
+  uint32_t part = v->wide ? 8 : 16;
+  LLVMContextRef c = v->nano->context;
+  onnxc_vec register_shape = onnxc_vec_of(v->nano, v->wide, part);
+  LLVMTypeRef i32 = LLVMInt32TypeInContext(c);
+  LLVMValueRef mask = LLVMConstAllOnes(LLVMIntTypeInContext(c, part)), current = LLVMConstInt(i32, 4, false);
+  const char *name = v->wide ? "llvm.x86.avx512.mask.scalef.pd.512" : "llvm.x86.avx512.mask.scalef.ps.512";
+  LLVMValueRef result = NULL, indices[64];
+  for (uint32_t at = 0; at < v->lanes; at += part) {
+    LLVMValueRef a = p, e = n;
+    if (v->lanes != part) {
+      for (uint32_t k = 0; k < part; k++)
+        indices[k] = LLVMConstInt(i32, at + k, false);
+      LLVMValueRef pick = LLVMConstVector(indices, part);
+      a = LLVMBuildShuffleVector(v->b, p, LLVMGetPoison(v->f), pick, "");
+      e = LLVMBuildShuffleVector(v->b, n, LLVMGetPoison(v->f), pick, "");
+    }
+    LLVMValueRef args[] = {a, e, LLVMConstNull(register_shape.f), mask, current};
+    LLVMValueRef scaled = onnxc_vmath_intrinsic(v->nano, name, NULL, 0, args, 5);
+    if (v->lanes == part)
+      return scaled;
+    /* Append: widen both to at + part lanes, then join. */
+    if (!result) {
+      result = scaled;
+      continue;
+    }
+    for (uint32_t k = 0; k < at; k++)
+      indices[k] = LLVMConstInt(i32, k < part ? k : 0, false);
+    LLVMValueRef widened = scaled;
+    if (at != part)
+      widened = LLVMBuildShuffleVector(v->b, scaled, LLVMGetPoison(register_shape.f), LLVMConstVector(indices, at), "");
+    for (uint32_t k = 0; k < at + part; k++)
+      indices[k] = LLVMConstInt(i32, k, false);
+    result = LLVMBuildShuffleVector(v->b, result, widened, LLVMConstVector(indices, at + part), "");
+  }
+  return result;
+}
+
+LLVMValueRef onnxc_vmath_scale(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef n) {
+  uint32_t part = v->wide ? 8 : 16;
+  if ((v->nano->target->features & ONNXC_FEATURE_AVX512) && v->lanes && v->lanes % part == 0 && v->lanes <= 64)
+    return scalef(v, p, n);
+  /* p 2^n = (p 2^a) 2^b with a + b = n: a goes into p's exponent, the product by 2^b rounds once. */
+  int mantissa = v->wide ? 52 : 23, bias = v->wide ? 1023 : 127;
+  LLVMValueRef magic = v_real(v, v->wide ? 0x1.8p52 : 0x1.8p23);
+  LLVMValueRef whole = v_isub(v, v_bits(v, v_add(v, n, magic)), v_bits(v, magic));
+  LLVMValueRef a = v_sra(v, whole, 1), b = v_isub(v, whole, a);
+  LLVMValueRef first = v_float(v, v_iadd(v, v_bits(v, p), v_shl(v, a, mantissa)));
+  return v_mul(v, first, v_float(v, v_shl(v, v_iadd(v, b, v_int(v, bias)), mantissa)));
+}
+
+LLVMValueRef onnxc_vmath_exp_small(const onnxc_vec *v, LLVMValueRef r) {
+  const exp_row *row = &exp_rows[v->wide];
+  LLVMValueRef one = v_real(v, 1);
+  return v_fma(v, v_fma(v, v_poly(v, r, row->p, row->terms), r, one), r, one);
+}
+
+LLVMValueRef onnxc_vmath_exp(const onnxc_vec *v, LLVMValueRef x) {
+  const exp_row *row = &exp_rows[v->wide];
+  x = v_at_least(v, v_at_most(v, x, row->highest), row->lowest);
+  reduced at = reduce(v, row, x);
+  return onnxc_vmath_scale(v, onnxc_vmath_exp_small(v, at.r), at.n);
+}
+
+/* e^x - 1 = 2 (s q + (s - 1/2)) with s = 2^(n-1), q = e^r - 1; s - 1/2 is exact where it matters. */
+LLVMValueRef onnxc_vmath_expm1(const onnxc_vec *v, LLVMValueRef x) {
+  const exp_row *row = &exp_rows[v->wide];
+  int mantissa = v->wide ? 52 : 23, bias = v->wide ? 1023 : 127;
+  LLVMValueRef magic = v_real(v, row->magic), half = v_real(v, 0.5);
+  LLVMValueRef inside = v_at_least(v, v_at_most(v, x, row->highest), row->minus_one);
+  LLVMValueRef shifted = v_fma(v, inside, v_real(v, row->inverse), magic);
+  LLVMValueRef n = v_sub(v, shifted, magic);
+  LLVMValueRef r = v_fma(v, n, v_real(v, -row->ln2_high), inside);
+  r = v_fma(v, n, v_real(v, -row->ln2_low), r);
+  LLVMValueRef q = v_fma(v, v_poly(v, r, row->p, row->terms), v_mul(v, r, r), r);
+  /* The low bits of `shifted` are n in two's complement; the shift drops the rest. */
+  LLVMValueRef s = v_float(v, v_shl(v, v_iadd(v, v_bits(v, shifted), v_int(v, bias - 1)), mantissa));
+  LLVMValueRef result = v_fma(v, s, q, v_sub(v, s, half));
+  return v_with_sign(v, v_add(v, result, result), x);
+}
+
+/* f32: an odd rational of degree 9 over 8, up to where tanh rounds to 1. f64: t / (t + 2) with t = e^(2x) - 1 for
+ * x <= 0, where nothing cancels or overflows. */
+LLVMValueRef onnxc_vmath_tanh(const onnxc_vec *v, LLVMValueRef x) {
+  static const double p[] = {0x1p+0, 0x1.1213eep-3, 0x1.ca6c56p-9, 0x1.5a3a24p-16, 0x1.cbf292p-27};
+  static const double q[] = {1, 0x1.de5f44p-2, 0x1.a8175p-6, 0x1.58d56p-12, 0x1.a24562p-21};
+  if (!v->wide) {
+    LLVMValueRef c = v_at_least(v, v_at_most(v, x, 9.02), -9.02), z = v_mul(v, c, c);
+    return v_div(v, v_mul(v, c, v_poly(v, z, p, 5)), v_poly(v, z, q, 5));
+  }
+  LLVMValueRef t = onnxc_vmath_expm1(v, v_mul(v, v_abs(v, x), v_real(v, -2)));
+  LLVMValueRef size = v_abs(v, v_div(v, t, v_add(v, t, v_real(v, 2))));
+  return v_with_sign(v, size, x);
+}
+
+LLVMValueRef onnxc_vmath_erf(const onnxc_vec *v, LLVMValueRef x) {
+  static const double p[] = {0x1.20dd74p+0, 0x1.924114p-3, 0x1.b65034p-5, 0x1.06ebfcp-8, 0x1.2e693p-12, 0x1.0987d2p-19};
+  static const double q[] = {1, 0x1.03c9bep-1, 0x1.dd6ae4p-4, 0x1.fac3d2p-7, 0x1.3f651ep-10, 0x1.3ad278p-15};
+  LLVMValueRef c = v_at_least(v, v_at_most(v, x, 3.93), -3.93), z = v_mul(v, c, c);
+  return v_div(v, v_mul(v, c, v_poly(v, z, p, 6)), v_poly(v, z, q, 6));
+}

@@ -1,0 +1,78 @@
+/* vmath_log.c -- log and log1p.
+ *
+ * x = m 2^e with m in [3/4, 3/2), f = m - 1, log x = e ln2 + log(1 + f). For f32 log(1 + f) = f - f^2/2 + f^3 P(f), a
+ * polynomial of 9 terms; for f64 s = f / (2 + f) and log(1 + f) = f - (f^2/2 - s (f^2/2 + s^2 P(s^2))), the series of
+ * the inverse hyperbolic tangent, made minimax. Near x = 1 e is 0, so no digits cancel. The interval is that of
+ * AVX-512's vgetmant, so every target computes the same bits.
+ */
+#include "nano/vmath.h"
+
+#include <math.h>
+
+static const double p32[] = {0x1.555558p-2,  -0x1.00007p-2, 0x1.9998acp-3,  -0x1.551a92p-3, 0x1.244456p-3,
+                             -0x1.0473a8p-3, 0x1.e0e38ap-4, -0x1.7b8e3cp-4, 0x1.3fda66p-5};
+static const double p64[] = {0x1.555555555554fp-1, 0x1.999999999c175p-2, 0x1.24924921e4c28p-2, 0x1.c71c748f334a2p-3,
+                             0x1.745c4b02c24cap-3, 0x1.3b35bb34883f5p-3, 0x1.0dcbfb3e1607p-3,  0x1.1b7ebd353c348p-3};
+
+void onnxc_vmath_split(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMValueRef *e, bool *specials) {
+  int mantissa = v->wide ? 52 : 23;
+  /* Subnormals are scaled into the normal range first. */
+  double smallest = v->wide ? 0x1p-1022 : 0x1p-126, up = v->wide ? 0x1p54 : 0x1p25;
+  LLVMValueRef tiny = v_cmp(v, LLVMRealOLT, x, v_real(v, smallest));
+  LLVMValueRef scaled = v_select(v, tiny, v_mul(v, x, v_real(v, up)), x);
+  int64_t base = v->wide ? 0x3fe8000000000000 : 0x3f400000;
+  LLVMValueRef bits = v_isub(v, v_bits(v, scaled), v_int(v, base));
+  LLVMValueRef whole = v_sra(v, bits, mantissa);
+  LLVMValueRef low = v_and(v, bits, v_int(v, ((int64_t)1 << mantissa) - 1));
+  *m = v_float(v, v_iadd(v, low, v_int(v, base)));
+  LLVMValueRef exponent = LLVMBuildSIToFP(v->b, whole, v->f, "");
+  *e = v_sub(v, exponent, v_select(v, tiny, v_real(v, v->wide ? 54 : 25), v_real(v, 0)));
+  *specials = false;
+}
+
+/* e ln2 + log(1 + f) */
+static LLVMValueRef log_of(const onnxc_vec *v, LLVMValueRef e, LLVMValueRef f) {
+  LLVMValueRef f2 = v_mul(v, f, f);
+  if (!v->wide) {
+    LLVMValueRef tail = v_mul(v, v_mul(v, f2, f), v_poly(v, f, p32, 9));
+    tail = v_fma(v, e, v_real(v, 0x1.efa39ef35793cp-25), tail);
+    tail = v_fma(v, f2, v_real(v, -0.5), tail);
+    return v_fma(v, e, v_real(v, 0x1.62e42ep-1), v_add(v, f, tail));
+  }
+  LLVMValueRef s = v_div(v, f, v_add(v, f, v_real(v, 2))), z = v_mul(v, s, s), half = v_mul(v, f2, v_real(v, 0.5));
+  LLVMValueRef inner = v_fma(v, z, v_poly(v, z, p64, 8), half);
+  LLVMValueRef low = v_fma(v, s, inner, v_mul(v, e, v_real(v, 0x1.abc9e3b39803fp-56)));
+  return v_fma(v, e, v_real(v, 0x1.62e42fefa39efp-1), v_sub(v, f, v_sub(v, half, low)));
+}
+
+/* `result`, but -infinity where x is zero, x where it is infinite or NaN, NaN below zero. */
+static LLVMValueRef log_specials(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef zero, LLVMValueRef result) {
+  LLVMValueRef finite = v_cmp(v, LLVMRealOLT, x, v_real(v, INFINITY));
+  result = v_select(v, finite, result, x);
+  result = v_select(v, v_cmp(v, LLVMRealOLT, x, zero), v_real(v, NAN), result);
+  return v_select(v, v_cmp(v, LLVMRealOEQ, x, zero), v_real(v, -INFINITY), result);
+}
+
+LLVMValueRef onnxc_vmath_log(const onnxc_vec *v, LLVMValueRef x) {
+  LLVMValueRef m, e;
+  bool specials;
+  onnxc_vmath_split(v, x, &m, &e, &specials);
+  LLVMValueRef result = log_of(v, e, v_sub(v, m, v_real(v, 1)));
+  return specials ? result : log_specials(v, x, v_real(v, 0), result);
+}
+
+/* With u = 1 + x = m 2^k, f = x 2^-k + (2^-k - 1) is one FMA and loses nothing of x; where u rounds to x it is m - 1.
+ */
+LLVMValueRef onnxc_vmath_log1p(const onnxc_vec *v, LLVMValueRef x) {
+  int mantissa = v->wide ? 52 : 23;
+  int64_t base = v->wide ? 0x3fe8000000000000 : 0x3f400000, one = v->wide ? 0x3ff0000000000000 : 0x3f800000;
+  LLVMValueRef u = v_add(v, x, v_real(v, 1));
+  LLVMValueRef bits = v_isub(v, v_bits(v, u), v_int(v, base));
+  LLVMValueRef k = v_sra(v, bits, mantissa);
+  LLVMValueRef m = v_float(v, v_iadd(v, v_and(v, bits, v_int(v, ((int64_t)1 << mantissa) - 1)), v_int(v, base)));
+  LLVMValueRef s = v_float(v, v_isub(v, v_int(v, one), v_shl(v, k, mantissa)));
+  LLVMValueRef f = v_fma(v, x, s, v_sub(v, s, v_real(v, 1)));
+  f = v_select(v, v_cmp(v, LLVMRealOGT, x, v_real(v, v->wide ? 0x1p60 : 0x1p30)), v_sub(v, m, v_real(v, 1)), f);
+  LLVMValueRef result = log_of(v, LLVMBuildSIToFP(v->b, k, v->f, ""), f);
+  return v_with_sign(v, log_specials(v, x, v_real(v, -1), result), x);
+}
