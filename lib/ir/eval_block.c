@@ -173,7 +173,8 @@ static onnxc_status compile_load(onnxc_block *block, const onnxc_expr_node *expr
   }
   /* A dim whose symbols are not all bound fails below, where the message is. */
   onnxc_expr args[ONNXC_MAX_RANK];
-  memcpy(args, expr->args, load->rank * sizeof *args); /* making affine forms may move the pool */
+  for (uint32_t d = 0; d < load->rank; d++) /* making affine forms may move the pool */
+    args[d] = expr->args[d];
   uint32_t deps = 0;
   load->affine = make_affine(block, load, args, &deps);
   if (!load->affine)
