@@ -334,7 +334,7 @@ static onnxc_dim floordiv_constant(onnxc_dims *dims, onnxc_dim a, int64_t b) {
     negative &= x.terms[i].coefficient < 0;
   if (negative) { /* x floordiv b = -((b - 1 - x) floordiv b): ceildiv's one form */
     onnxc_dim up = onnxc_dim_scaled_add(dims, onnxc_dim_const(dims, b - 1), 1, rest, -1);
-    return onnxc_dim_scaled_add(dims, quotient, 1, binary(dims, ONNXC_DIM_FLOORDIV, up, onnxc_dim_const(dims, b)), -1);
+    return onnxc_dim_scaled_add(dims, quotient, 1, floordiv_constant(dims, up, b), -1);
   }
   return onnxc_dim_add(dims, quotient, binary(dims, ONNXC_DIM_FLOORDIV, rest, onnxc_dim_const(dims, b)));
 }
