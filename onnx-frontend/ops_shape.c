@@ -119,7 +119,7 @@ onnxc_status onnxc_import_Squeeze(onnxc_importer *in) {
   onnxc_value x = onnxc_import_input(in, 0);
   const onnxc_dim *axes;
   uint32_t count;
-  onnxc_dim is_axis[ONNXC_MAX_RANK], position[ONNXC_MAX_RANK], dims[ONNXC_MAX_RANK];
+  onnxc_dim is_axis[ONNXC_MAX_RANK] = {{0}}, position[ONNXC_MAX_RANK], dims[ONNXC_MAX_RANK];
   if (!x.i || !onnxc_import_dims(in, "axes", 1, &axes, &count))
     return failed(in);
   const onnxc_value_info info = *onnxc_value_of(graph, x);
@@ -153,7 +153,7 @@ onnxc_status onnxc_import_Unsqueeze(onnxc_importer *in) {
   onnxc_value x = onnxc_import_input(in, 0);
   const onnxc_dim *axes;
   uint32_t count;
-  onnxc_dim is_axis[ONNXC_MAX_RANK], position[ONNXC_MAX_RANK], dims[ONNXC_MAX_RANK];
+  onnxc_dim is_axis[ONNXC_MAX_RANK] = {{0}}, position[ONNXC_MAX_RANK], dims[ONNXC_MAX_RANK];
   if (!x.i || !onnxc_import_dims(in, "axes", 1, &axes, &count))
     return failed(in);
   if (!axes)

@@ -33,10 +33,6 @@ bool onnxc_resize_fraction_of(float scale, int64_t *p, int64_t *q) {
 
 /* ---- coordinates ---- */
 
-static onnxc_dim mul3(onnxc_dims *dims, onnxc_dim a, onnxc_dim b, int64_t c) {
-  return onnxc_dim_mulc(dims, onnxc_dim_mul(dims, a, b), c);
-}
-
 static onnxc_coordinate exact_coordinate(onnxc_dims *dims, const onnxc_resize *resize, const onnxc_resize_axis *axis) {
   onnxc_dim p = axis->p, q = axis->q, zero = onnxc_dim_const(dims, 0);
   onnxc_dim half = onnxc_dim_sub(dims, q, p); /* of (i + 1/2) / scale - 1/2 = (2*i*q + q - p) / (2*p) */
