@@ -1,0 +1,24 @@
+/* program.c -- building tile programs; see tile.h. */
+#include "tile/tile.h"
+
+#include <string.h>
+
+void onnxc_tile_program_init(onnxc_tile_program *program, onnxc_graph *graph, const onnxc_target *target) {
+  memset(program, 0, sizeof *program);
+  program->graph = graph;
+  program->target = target;
+  ONNXC_PUSH(graph->arena, program->buffers, (onnxc_buffer){.ring_dim = -1}); /* number 0 is "none" */
+}
+
+uint32_t onnxc_tile_add_buffer(onnxc_tile_program *program, const onnxc_buffer *buffer) {
+  onnxc_buffer copy = *buffer; /* it may lie in the array that grows */
+  ONNXC_PUSH(program->graph->arena, program->buffers, copy);
+  return program->buffers.length - 1;
+}
+
+onnxc_stmt *onnxc_tile_stmt(onnxc_tile_program *program, onnxc_block *block, onnxc_stmt_kind kind) {
+  onnxc_stmt *stmt = ONNXC_NEW(program->graph->arena, onnxc_stmt);
+  stmt->kind = kind;
+  ONNXC_PUSH(program->graph->arena, *block, stmt);
+  return stmt;
+}
