@@ -86,7 +86,8 @@ static bool transposed_extents(onnxc_importer *in, onnxc_window *window, onnxc_d
 
 /* How one spatial dim becomes a convolution: taps j of it, phases p, and where the output starts. */
 typedef struct phases {
-  int64_t stride, reach, taps;
+  int64_t stride;
+  onnxc_dim taps;  /* ceil(reach of the window / stride) */
   onnxc_dim shift; /* out index y reads phase (y + shift) mod stride, position (y + shift) floordiv stride */
 } phases;
 
@@ -112,15 +113,15 @@ static onnxc_value phase_weights(onnxc_importer *in, onnxc_value w, int64_t grou
   }
   for (uint32_t s = window->spatial; s-- > 0;) {
     onnxc_expr stride = e_int(pool, phase[s].stride), dilation = e_int(pool, window->dilation[s]);
-    onnxc_expr k = e_sub(pool, e_int(pool, phase[s].taps - 1), e_index(pool, s + 2));
+    onnxc_expr k = e_sub(pool, e_dim(pool, onnxc_dim_addc(dims, phase[s].taps, -1)), e_index(pool, s + 2));
     k = e_add(pool, e_mul(pool, k, stride), e_mod(pool, p, stride));
     p = e_floordiv(pool, p, stride);
-    if (phase[s].taps * phase[s].stride > phase[s].reach)
-      inside = e_also(pool, inside, e_lt(pool, k, e_int(pool, phase[s].reach)));
+    if (!onnxc_dim_same(onnxc_dim_mulc(dims, phase[s].taps, phase[s].stride), window->reach[s]))
+      inside = e_also(pool, inside, e_lt(pool, k, e_dim(pool, window->reach[s])));
     if (window->dilation[s] > 1)
       inside = e_also(pool, inside, e_eq(pool, e_mod(pool, k, dilation), e_int(pool, 0)));
     at[s + 2] = e_floordiv(pool, k, dilation);
-    compute.extents[s + 2] = onnxc_dim_const(dims, phase[s].taps);
+    compute.extents[s + 2] = phase[s].taps;
   }
   compute.finish[0] =
       e_guard(pool, inside, onnxc_expr_load(pool, info.dtype, 0, info.rank, at), e_whole(pool, info.dtype, 0));
@@ -169,18 +170,16 @@ onnxc_status onnxc_import_ConvTranspose(onnxc_importer *in) {
   for (uint32_t s = 0; s < window.spatial; s++) {
     phases *of = &phase[s];
     of->stride = window.stride[s];
-    if (!onnxc_dim_is_const(dims, window.reach[s], &of->reach) || of->reach < 1 || of->reach > INT32_MAX)
-      return onnxc_import_error(in, ONNXC_UNSUPPORTED, "weights whose window is not known");
     if ((num_phases *= of->stride) > INT32_MAX / conv.group)
       return onnxc_import_error(in, ONNXC_UNSUPPORTED, "strides are too large");
-    of->taps = (of->reach + of->stride - 1) / of->stride;
+    of->taps = onnxc_dim_ceildiv(dims, window.reach[s], onnxc_dim_const(dims, of->stride));
     int64_t pad, skip = 0; /* whole positions that the low pad drops */
     if (onnxc_dim_is_const(dims, window.pad_low[s], &pad))
       skip = pad / of->stride;
     of->shift = onnxc_dim_addc(dims, window.pad_low[s], -skip * of->stride);
     conv.stride[s] = conv.dilation[s] = 1;
     conv.out[s] = onnxc_dim_ceildiv(dims, onnxc_dim_add(dims, out[s], of->shift), onnxc_dim_const(dims, of->stride));
-    conv.pad_low[s] = onnxc_dim_const(dims, of->taps - 1 - skip);
+    conv.pad_low[s] = onnxc_dim_addc(dims, of->taps, -1 - skip);
     conv.pad_high[s] = onnxc_dim_addc(dims, onnxc_dim_sub(dims, conv.out[s], window.in[s]), skip);
   }
   onnxc_value weights = phase_weights(in, w, conv.group, &window, phase, num_phases);

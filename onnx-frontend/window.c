@@ -48,7 +48,8 @@ bool onnxc_import_window(onnxc_importer *in, onnxc_value x, const onnxc_dim *ker
   }
   uint32_t n = window->spatial = info->rank - 2;
   int64_t given[ONNXC_MAX_RANK], pads[2 * ONNXC_MAX_RANK];
-  if (!kernel && n && !onnxc_import_has(in, "kernel_shape")) {
+  bool has_shape = onnxc_import_has(in, "kernel_shape");
+  if (!kernel && n && !has_shape) {
     onnxc_import_error(in, ONNXC_BAD_INPUT, "attribute kernel_shape is missing");
     return false;
   }
@@ -60,7 +61,11 @@ bool onnxc_import_window(onnxc_importer *in, onnxc_value x, const onnxc_dim *ker
   for (uint32_t s = 0; s < n; s++) {
     bool use = window->auto_pad == ONNXC_PAD_NOTSET;
     window->in[s] = info->dims[s + 2];
-    window->kernel[s] = kernel ? kernel[s] : onnxc_dim_const(dims, given[s]);
+    window->kernel[s] = onnxc_dim_const(dims, given[s]);
+    if (kernel && !has_shape)
+      window->kernel[s] = kernel[s];
+    else if (kernel && !onnxc_build_same_dim(in->graph, in->where, kernel[s], window->kernel[s], &window->kernel[s]))
+      return false;
     window->reach[s] =
         onnxc_dim_addc(dims, onnxc_dim_mulc(dims, onnxc_dim_addc(dims, window->kernel[s], -1), window->dilation[s]), 1);
     window->pad_low[s] = onnxc_dim_const(dims, use ? pads[s] : 0);

@@ -22,8 +22,8 @@ typedef struct onnxc_window {
   onnxc_dim pad_low[ONNXC_MAX_RANK], pad_high[ONNXC_MAX_RANK];
 } onnxc_window;
 
-/* Reads auto_pad, strides, dilations and pads, and kernel_shape where `kernel` is NULL. Pads of
- * SAME_* are not yet known. Errors are recorded; then false. */
+/* Reads auto_pad, strides, dilations, pads and kernel_shape, which must agree with `kernel` (NULL = it is needed). Pads
+ * of SAME_* are not yet known. Errors are recorded; then false. */
 bool onnxc_import_window(onnxc_importer *in, onnxc_value x, const onnxc_dim *kernel, onnxc_window *window);
 /* SAME_*: the output extent ceil(in / stride), and the pads that give it. */
 onnxc_dim onnxc_window_same(onnxc_dims *dims, onnxc_window *window, uint32_t s);
