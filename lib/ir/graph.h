@@ -74,7 +74,7 @@ typedef enum onnxc_role {
   ONNXC_ROLE_BATCH,  /* in A, B and C (batch, group, depthwise channel) */
   ONNXC_ROLE_M,      /* in A and C (rows; spatial positions of a convolution) */
   ONNXC_ROLE_N,      /* in B and C (columns; output channels) */
-  ONNXC_ROLE_K,      /* in A and B, reduced, alone in its dim of A */
+  ONNXC_ROLE_K,      /* in A and B, reduced, in its dim of A alone or with a batch index */
   ONNXC_ROLE_WINDOW  /* in A and B, reduced, added to an m index in A */
 } onnxc_role;
 

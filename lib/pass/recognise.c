@@ -6,7 +6,7 @@
  *     parallel                           yes    yes    batch (groups and depthwise channels, too)
  *                                        yes    no     m
  *                                        no     yes    n
- *     reduction                          yes    yes    k, or window if it shares a dim of a with a parallel index
+ *     reduction                          yes    yes    k, or window if it shares a dim of a with an m index
  * b is the constant factor if just one is; otherwise the second one of the product.
  *
  * needs: expanded composites      gives: roles
@@ -88,7 +88,7 @@ bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, con
     const onnxc_expr_node *load = onnxc_exprs_node(pool, factor[a].load);
     for (uint32_t d = 0; d < load->num_args; d++) {
       uint32_t used = indices_of(pool, load->args[d]);
-      if ((used & bit) && (used & parallel))
+      if ((used & bit) && (used & parallel & ~in_b)) /* beside a batch index only (channels of a group): still k */
         c->role[k] = ONNXC_ROLE_WINDOW;
     }
   }
