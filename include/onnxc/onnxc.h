@@ -18,6 +18,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
 
 #define ONNXC_VERSION "0.1.0"
 
@@ -37,7 +40,7 @@ onnxc_status onnxc_load(onnxc_context *context, const char *path, onnxc_model **
 onnxc_status onnxc_load_memory(onnxc_context *context, const void *bytes, size_t size, const char *directory,
                                onnxc_model **model);
 void onnxc_model_free(onnxc_model *model);
-/* Inputs and outputs as the model declares them (before compilation); owned by the model. */
+/* Inputs and outputs as the model declares them (before compilation); owned by the model. NULL after an error. */
 const onnxc_model_info *onnxc_model_describe(const onnxc_model *model);
 
 /* Dims given before compilation: "batch" = 4, or an input's whole shape. */
@@ -71,7 +74,8 @@ typedef struct onnxc_options { /* zero = default */
   size_t num_dims;
   const onnxc_shape_setting *shapes;
   size_t num_shapes;
-  /* After each pass (or "tile"): its name, seconds, and its text form when want_text(arg, pass) said so. */
+  /* After each pass: its name, seconds, and its text form when want_text(arg, pass) said so. Besides the passes there
+   * are "graph" (the model as imported) and "tile" (the tile program). */
   int (*want_text)(void *arg, const char *pass);
   void (*after_pass)(void *arg, const char *pass, double seconds, const char *text);
   void *pass_arg;
@@ -87,23 +91,28 @@ typedef struct onnxc_stats {
   size_t weights_size;     /* bytes of packed weights */
   int64_t static_workspace;/* bytes, or -1 when it depends on dims */
   double load_seconds, compile_seconds;
+  double flops;            /* floating-point operations of a run's contractions; 0 when it depends on dims */
 } onnxc_stats;
 void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats);
 /* See runtime.h. A failure's message stands in run->message. */
 onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run);
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run);
 
-/* Writes `path` (and for libraries the header beside it, for an executable nothing else). */
+/* Writes `path`; for libraries and objects also the header beside it (`path` with the suffix .h), and `path`.weights
+ * when weights_in_file says so. Linking calls `cc` and `ar`. An artefact that fails leaves nothing behind. */
 onnxc_status onnxc_emit_file(onnxc_model *model, const onnxc_options *options, onnxc_emit kind, const char *path);
 
-/* The reference: evaluates the model without any generated code, slowly. Outputs' data is allocated by
- * `allocate` (tag 1 + k). */
+/* The reference: evaluates the model without any generated code, slowly. outputs has room for all outputs of the
+ * model; their data is allocated by `allocate` (tag 1 + k), at least one byte. */
 onnxc_status onnxc_evaluate(onnxc_model *model, const onnxc_tensor *inputs, size_t num_inputs,
                             onnxc_tensor *outputs, onnxc_allocate allocate, void *allocate_arg);
 
 /* The target table, one line a CPU, and what this host is; NUL-terminated text owned by the context. */
 const char *onnxc_describe_targets(onnxc_context *context);
 
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

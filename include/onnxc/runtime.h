@@ -55,13 +55,15 @@ enum {
  * are done; thread < num_threads of the run, and no two bodies of one thread number at once. */
 typedef void (*onnxc_parallel_for)(void *pool, int64_t tasks,
                                    void (*body)(void *arg, int64_t task, int thread), void *arg);
-/* Memory for sizes that depend on data, 64-byte aligned; tag: 0 workspace, 1+k output k. NULL = no memory. */
+/* Memory for sizes that depend on data, 64-byte aligned; tag: 0 workspace, 1+k output k. NULL = no memory. Each call
+ * gives new memory, which the caller frees: the workspace's after the run. */
 typedef void *(*onnxc_allocate)(void *arg, size_t size, int tag);
 
 /* One run; the caller's, zero-initialised. */
 typedef struct onnxc_run {
   onnxc_tensor *inputs;      /* in: num_inputs of the model; data, dtype, rank, dims */
-  onnxc_tensor *outputs;     /* num_outputs; plan sets dtype, rank and dims; data is the caller's */
+  onnxc_tensor *outputs;     /* num_outputs; plan sets dtype, rank and dims (-1: known only after the run); data is
+                                the caller's, large enough; or NULL where the output is ONNXC_TENSOR_DYNAMIC */
   void *workspace;           /* in for run: workspace_size bytes, 64-byte aligned */
   size_t workspace_size;     /* out of plan (for num_threads), in for run */
   int num_threads;           /* 0 or 1: the calling thread alone */

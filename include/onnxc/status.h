@@ -17,7 +17,10 @@ typedef enum onnxc_status {
   ONNXC_OUT_OF_MEMORY = 6
 } onnxc_status;
 
-/* A short lower-case name, for example "bad input". Never NULL. */
+/* A short lower-case name, for example "bad input". Never NULL. (A function of the library, not of compiled models.) */
+#if defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
 const char *onnxc_status_name(onnxc_status status);
 
 #ifdef __cplusplus

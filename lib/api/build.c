@@ -1,0 +1,88 @@
+/* build.c -- one compilation: model -> graph -> passes -> tile program -> code and descriptor. */
+#include "api/api.h"
+
+#include <string.h>
+
+void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_options *options) {
+  static const onnxc_options defaults = {0};
+  memset(build, 0, sizeof *build);
+  build->model = model;
+  build->options = options ? options : &defaults;
+  onnxc_arena_init(&build->arena, &model->context->guard);
+}
+
+void onnxc_build_free(onnxc_build *build) {
+  if (build->module.context)
+    onnxc_module_free(&build->module);
+  onnxc_arena_free(&build->arena);
+}
+
+static onnxc_status choose_target(onnxc_build *build, const char *cpu) {
+  onnxc_diag *diag = &build->model->context->diag;
+  if (!cpu || strcmp(cpu, "native") == 0) {
+    build->target = onnxc_target_host();
+    if (!build->target)
+      return onnxc_error(diag, ONNXC_UNSUPPORTED, "this machine's CPU lacks AVX2; name another with --mcpu");
+    return ONNXC_OK;
+  }
+  build->target = onnxc_target_find(cpu, strlen(cpu));
+  if (!build->target)
+    return onnxc_error(diag, ONNXC_USAGE, "unknown CPU '%s': `onnxc targets` lists the known ones", cpu);
+  return ONNXC_OK;
+}
+
+/* Hands text to the caller when he wants it; printed into an arena of its own, since it may be large. */
+static void report_graph(void *arg, const char *pass, double seconds, const onnxc_graph *graph) {
+  onnxc_build *build = arg;
+  const onnxc_options *options = build->options;
+  if (!options->after_pass)
+    return;
+  const char *text = NULL;
+  if (options->want_text && options->want_text(options->pass_arg, pass)) {
+    enum { MAX_CONSTANT = 256 };
+    onnxc_text out;
+    onnxc_text_init(&out, &build->arena);
+    onnxc_graph_print(graph, &out, MAX_CONSTANT);
+    text = out.data;
+  }
+  options->after_pass(options->pass_arg, pass, seconds, text);
+}
+
+static void report_tile(onnxc_build *build, double seconds) {
+  const onnxc_options *options = build->options;
+  if (!options->after_pass)
+    return;
+  const char *text = NULL;
+  if (options->want_text && options->want_text(options->pass_arg, "tile")) {
+    onnxc_text out;
+    onnxc_text_init(&out, &build->arena);
+    onnxc_tile_print(&build->tile, &out);
+    text = out.data;
+  }
+  options->after_pass(options->pass_arg, "tile", seconds, text);
+}
+
+onnxc_status onnxc_build_tile(onnxc_build *build, const char *cpu) {
+  ONNXC_TRY(choose_target(build, cpu));
+  double start = onnxc_seconds();
+  ONNXC_TRY(onnxc_import_model(build->model, build->options, &build->arena, &build->graph));
+  report_graph(build, "graph", onnxc_seconds() - start, &build->graph);
+  onnxc_pass_options passes = {.target = build->target, .after = report_graph, .after_arg = build};
+#ifndef NDEBUG
+  passes.verify = true;
+#endif
+  ONNXC_TRY(onnxc_run_passes(&build->graph, onnxc_pipeline, &passes));
+  start = onnxc_seconds();
+  onnxc_tile_program_init(&build->tile, &build->graph, build->target);
+  ONNXC_TRY(onnxc_tile_lower(&build->tile));
+#ifndef NDEBUG
+  ONNXC_TRY(onnxc_tile_verify(&build->tile));
+#endif
+  report_tile(build, onnxc_seconds() - start);
+  return ONNXC_OK;
+}
+
+onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix) {
+  ONNXC_TRY(onnxc_codegen(&build->module, &build->tile, &build->arena, prefix));
+  return onnxc_describe(&build->rt, &build->weights, &build->tile, build->module.stages, &build->arena);
+}

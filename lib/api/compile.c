@@ -1,0 +1,155 @@
+/* compile.c -- programs: compiled in memory, planned and run.
+ *
+ * A program keeps its compilation's arena, because the weights that were packed or folded lie there, and holds on to
+ * the model's file, because those that are used as they stand lie there: large weights are not copied a second time.
+ * Only pieces that are not aligned to 64 bytes, or in bytes of the caller's, are.
+ */
+#include "api/api.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+enum { ALIGN = 64 };
+
+struct onnxc_program {
+  onnxc_build build;
+  onnxc_storage *storage;
+  onnxc_jit *jit;
+  void *copies; /* of weights */
+  onnxc_stats stats;
+};
+
+static bool must_copy(const onnxc_storage *storage, const struct onnxc_weight_piece *piece) {
+  uintptr_t at = (uintptr_t)piece->data, caller = (uintptr_t)storage->caller_bytes;
+  return at % ALIGN != 0 || (storage->caller_bytes && at >= caller && at - caller < storage->caller_size);
+}
+
+static size_t aligned(size_t size) { return (size + ALIGN - 1) / ALIGN * ALIGN; }
+
+/* The piece that holds byte `offset` of the weights; pieces are in order of their offsets. */
+static uint32_t find_piece(const onnxc_weights *weights, size_t offset) {
+  uint32_t low = 0, high = weights->num_pieces;
+  while (high - low > 1) {
+    uint32_t middle = low + (high - low) / 2;
+    if (weights->pieces[middle].offset <= offset)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/* Replaces the offsets of weight buffers by addresses, from a base of zero. */
+static onnxc_status bind_weights(onnxc_program *program) {
+  onnxc_build *build = &program->build;
+  onnxc_weights *weights = &build->weights;
+  size_t total = ALIGN;
+  for (uint32_t k = 0; k < weights->num_pieces; k++)
+    if (must_copy(program->storage, &weights->pieces[k]))
+      total += aligned(weights->pieces[k].size);
+  program->copies = onnxc_mem_alloc(total);
+  if (!program->copies)
+    return onnxc_error(&build->model->context->diag, ONNXC_OUT_OF_MEMORY, "out of memory");
+  unsigned char *to = program->copies;
+  to += (ALIGN - (uintptr_t)to % ALIGN) % ALIGN;
+  for (uint32_t k = 0; k < weights->num_pieces; k++) {
+    struct onnxc_weight_piece *piece = &weights->pieces[k];
+    if (!must_copy(program->storage, piece))
+      continue;
+    memcpy(to, piece->data, piece->size);
+    piece->data = to;
+    to += aligned(piece->size);
+  }
+  onnxc_rt_buffer *buffers = ONNXC_NEW_ARRAY(&build->arena, onnxc_rt_buffer, build->rt.num_buffers);
+  for (int64_t k = 0; k < build->rt.num_buffers; k++) {
+    buffers[k] = build->rt.buffers[k];
+    if (buffers[k].kind != ONNXC_RT_WEIGHT || weights->num_pieces == 0)
+      continue;
+    const struct onnxc_weight_piece *piece = &weights->pieces[find_piece(weights, (size_t)buffers[k].index)];
+    buffers[k].index = (int64_t)((uintptr_t)piece->data + ((size_t)buffers[k].index - piece->offset));
+  }
+  build->rt.buffers = buffers;
+  return ONNXC_OK;
+}
+
+static void fill_stats(onnxc_program *program) {
+  const onnxc_build *build = &program->build;
+  const onnxc_rt_program *rt = &build->rt;
+  program->stats = (onnxc_stats){.source_nodes = (int)build->graph.source_nodes,
+                                 .folded_nodes = (int)build->graph.folded_nodes,
+                                 .groups = (int)rt->num_stages,
+                                 .weights_size = build->weights.size,
+                                 .static_workspace = rt->static_workspace,
+                                 .load_seconds = build->model->load_seconds};
+  if (rt->flops_dim >= 0 && rt->dims[rt->flops_dim].op == ONNXC_RT_CONST)
+    program->stats.flops = (double)rt->dims[rt->flops_dim].a;
+}
+
+static onnxc_status compile(void *arg) {
+  onnxc_program *program = arg;
+  if (!program)
+    return ONNXC_OUT_OF_MEMORY;
+  onnxc_build *build = &program->build;
+  onnxc_diag *diag = &build->model->context->diag;
+  ONNXC_TRY(onnxc_build_tile(build, build->options->cpu));
+  if (!onnxc_target_runs_on_host(build->target))
+    return onnxc_error(diag, ONNXC_UNSUPPORTED, "this machine cannot run code for '%s'", build->target->name);
+  if (build->options->triple)
+    return onnxc_error(diag, ONNXC_USAGE, "a target triple is for files only, not for running in memory");
+  ONNXC_TRY(onnxc_build_code(build, "onnxc"));
+  ONNXC_TRY(bind_weights(program));
+  uint32_t count = (uint32_t)build->rt.num_stages;
+  onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&build->arena, onnxc_stage_fn, count);
+  ONNXC_TRY(onnxc_jit_compile(&program->jit, diag, &build->module, build->target, count, functions));
+  build->rt.functions = functions;
+#ifdef ONNXC_HAVE_OMP
+  build->rt.team = onnxc_rt_omp_team;
+#endif
+  fill_stats(program);
+  return ONNXC_OK;
+}
+
+onnxc_status onnxc_compile(onnxc_model *model, const onnxc_options *options, onnxc_program **result) {
+  *result = NULL;
+  double start = onnxc_seconds();
+  onnxc_program *program = onnxc_mem_alloc(sizeof *program);
+  if (program) {
+    memset(program, 0, sizeof *program);
+    onnxc_build_init(&program->build, model, options);
+    program->storage = model->storage;
+    atomic_fetch_add(&program->storage->references, 1);
+  }
+  /* Without memory even for the program, the guard's failing job makes the message. */
+  onnxc_status status = onnxc_guarded(model->context, model->name, compile, program);
+  if (status != ONNXC_OK) {
+    onnxc_program_free(program);
+    return status;
+  }
+  program->build.model = NULL; /* may be freed before the program */
+  program->build.options = NULL;
+  program->stats.compile_seconds = onnxc_seconds() - start;
+  *result = program;
+  return ONNXC_OK;
+}
+
+void onnxc_program_free(onnxc_program *program) {
+  if (!program)
+    return;
+  onnxc_jit_free(program->jit);
+  onnxc_build_free(&program->build);
+  onnxc_storage_release(program->storage);
+  onnxc_mem_free(program->copies);
+  onnxc_mem_free(program);
+}
+
+const onnxc_model_info *onnxc_program_describe(const onnxc_program *program) { return &program->build.rt.info; }
+
+void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats) { *stats = program->stats; }
+
+onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run) {
+  return (onnxc_status)onnxc_rt_plan(&program->build.rt, NULL, run);
+}
+
+onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run) {
+  return (onnxc_status)onnxc_rt_run(&program->build.rt, NULL, run);
+}

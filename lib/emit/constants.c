@@ -1,0 +1,133 @@
+/* constants.c -- the descriptor (rt/program.h) as LLVM constants.
+ *
+ * Tables without addresses are copied as bytes: the layout of the structs is the same here and in the artefact,
+ * whose run-time was compiled from the same header for the same ABI. Structs with addresses are built field by field.
+ */
+#include "emit/artefact.h"
+
+#include <string.h>
+
+typedef struct constants {
+  onnxc_arena *arena;
+  LLVMContextRef context;
+  LLVMModuleRef module;
+  LLVMTypeRef i32, i64, pointer;
+} constants;
+
+static LLVMValueRef global(const constants *c, LLVMValueRef value, const char *name, unsigned align) {
+  LLVMValueRef result = LLVMAddGlobal(c->module, LLVMTypeOf(value), name);
+  LLVMSetInitializer(result, value);
+  LLVMSetGlobalConstant(result, 1);
+  LLVMSetLinkage(result, LLVMPrivateLinkage);
+  LLVMSetAlignment(result, align);
+  return result;
+}
+
+static LLVMValueRef null(const constants *c) { return LLVMConstNull(c->pointer); }
+static LLVMValueRef i32(const constants *c, int64_t value) {
+  return LLVMConstInt(c->i32, (unsigned long long)value, 1);
+}
+static LLVMValueRef i64(const constants *c, int64_t value) {
+  return LLVMConstInt(c->i64, (unsigned long long)value, 1);
+}
+
+static LLVMValueRef bytes(const constants *c, const void *data, size_t size) {
+  if (size == 0)
+    return null(c);
+  return global(c, LLVMConstStringInContext2(c->context, data, size, 1), "table", 8);
+}
+#define TABLE(c, data, count) bytes(c, data, (size_t)(count) * sizeof *(data))
+
+static LLVMValueRef string(const constants *c, const char *text) {
+  return text ? global(c, LLVMConstStringInContext2(c->context, text, strlen(text), 0), "text", 1) : null(c);
+}
+
+static LLVMValueRef structure(const constants *c, LLVMValueRef *fields, size_t count) {
+  return LLVMConstStructInContext(c->context, fields, (unsigned)count, 0);
+}
+#define STRUCTURE(c, ...)                                                                                              \
+  structure(c, (LLVMValueRef[]){__VA_ARGS__}, sizeof((LLVMValueRef[]){__VA_ARGS__}) / sizeof(LLVMValueRef))
+
+static LLVMValueRef array(const constants *c, LLVMTypeRef type, LLVMValueRef *values, size_t count) {
+  return count == 0 ? null(c) : global(c, LLVMConstArray2(type, values, count), "table", 8);
+}
+
+static LLVMValueRef tensors(const constants *c, const onnxc_tensor_info *infos, int32_t count) {
+  LLVMValueRef *values = ONNXC_NEW_ARRAY(c->arena, LLVMValueRef, count);
+  for (int32_t k = 0; k < count; k++) {
+    const onnxc_tensor_info *info = &infos[k];
+    LLVMValueRef names[ONNXC_MAX_RANK];
+    for (int32_t d = 0; d < info->rank; d++)
+      names[d] = string(c, info->dim_names[d]);
+    values[k] =
+        STRUCTURE(c, string(c, info->name), i32(c, info->dtype), i32(c, info->rank), TABLE(c, info->dims, info->rank),
+                  array(c, c->pointer, names, (size_t)info->rank), i32(c, info->flags), i32(c, info->alias));
+  }
+  return count == 0 ? null(c) : array(c, LLVMTypeOf(values[0]), values, (size_t)count);
+}
+
+static LLVMValueRef constraints(const constants *c, const onnxc_rt_program *program) {
+  size_t count = (size_t)program->num_constraints;
+  LLVMValueRef *values = ONNXC_NEW_ARRAY(c->arena, LLVMValueRef, count);
+  for (size_t k = 0; k < count; k++)
+    values[k] = STRUCTURE(c, i64(c, program->constraints[k].a), i64(c, program->constraints[k].b),
+                          string(c, program->constraints[k].message));
+  return count == 0 ? null(c) : array(c, LLVMTypeOf(values[0]), values, count);
+}
+
+/* Stage functions become internal: only the descriptor names them. */
+static onnxc_status functions(const constants *c, onnxc_diag *diag, const onnxc_module *module,
+                              const onnxc_rt_program *program, LLVMValueRef *result) {
+  size_t count = (size_t)program->num_stages;
+  LLVMValueRef *values = ONNXC_NEW_ARRAY(c->arena, LLVMValueRef, count);
+  for (size_t k = 0; k < count; k++) {
+    values[k] = LLVMGetNamedFunction(module->module, module->stages[k].function);
+    if (!values[k])
+      return onnxc_error(diag, ONNXC_INTERNAL, "no code was made for stage '%s'", module->stages[k].function);
+    LLVMSetLinkage(values[k], LLVMInternalLinkage);
+  }
+  *result = array(c, c->pointer, values, count);
+  return ONNXC_OK;
+}
+
+onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                                   const onnxc_rt_program *program, LLVMTargetDataRef layout, LLVMValueRef weights,
+                                   LLVMValueRef team) {
+  constants base = {.arena = arena, .context = module->context, .module = module->module};
+  base.i32 = LLVMInt32TypeInContext(base.context);
+  base.i64 = LLVMInt64TypeInContext(base.context);
+  base.pointer = LLVMPointerTypeInContext(base.context, 0);
+  const constants *c = &base;
+  const onnxc_model_info *info = &program->info;
+  LLVMValueRef stage_functions = NULL;
+  ONNXC_TRY(functions(c, diag, module, program, &stage_functions));
+  LLVMValueRef description = STRUCTURE(
+      c, i32(c, info->abi_version), i32(c, info->num_inputs), i32(c, info->num_outputs),
+      tensors(c, info->inputs, info->num_inputs), tensors(c, info->outputs, info->num_outputs), string(c, info->name),
+      string(c, info->target), i64(c, (int64_t)info->weights_size), i32(c, info->num_stages));
+  int64_t buffers = 0, dims = 0;
+  for (int64_t k = 0; k < program->num_stages; k++) {
+    const onnxc_rt_stage *stage = &program->stages[k];
+    buffers = stage->buffers + stage->num_buffers > buffers ? stage->buffers + stage->num_buffers : buffers;
+    dims = stage->dims + stage->num_dims > dims ? stage->dims + stage->num_dims : dims;
+  }
+  LLVMValueRef value = STRUCTURE(
+      c, description, TABLE(c, program->inputs, info->num_inputs), TABLE(c, program->outputs, info->num_outputs),
+      i64(c, program->num_dims), i64(c, program->num_buffers), i64(c, program->num_slots), i64(c, program->num_stages),
+      i64(c, program->num_constraints), i64(c, program->num_segments), TABLE(c, program->dims, program->num_dims),
+      TABLE(c, program->buffers, program->num_buffers), TABLE(c, program->slots, program->num_slots),
+      TABLE(c, program->stages, program->num_stages), constraints(c, program), TABLE(c, program->buffer_lists, buffers),
+      TABLE(c, program->dim_lists, dims), stage_functions, weights ? weights : null(c),
+      i64(c, program->static_workspace), i64(c, program->scratch_size), i64(c, (int64_t)program->cpu_features),
+      i64(c, program->flops_dim), team ? team : null(c));
+  if (LLVMABISizeOfType(layout, LLVMTypeOf(value)) != sizeof *program)
+    return onnxc_error(diag, ONNXC_INTERNAL, "the descriptor's layout differs from the run-time's");
+  /* The run-time's bitcode declares it with a type of its own, which only its size matters of. */
+  LLVMValueRef declared = LLVMGetNamedGlobal(c->module, "onnxc_entry_program");
+  LLVMValueRef defined = global(c, value, "program", 8);
+  if (declared) {
+    LLVMReplaceAllUsesWith(declared, defined);
+    LLVMDeleteGlobal(declared);
+  }
+  return ONNXC_OK;
+}

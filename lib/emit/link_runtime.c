@@ -1,0 +1,115 @@
+/* link_runtime.c -- joins a module of stages with the run-time's bitcode, so that an artefact needs nothing of ours.
+ *
+ * The bitcode was made without a CPU; machine.c gives all functions the same attributes afterwards. Everything but the
+ * entry points becomes internal, so several models can be linked into one program. */
+#include "emit/artefact.h"
+
+#include "rt/artefact/entry.h"
+
+#include <llvm-c/BitReader.h>
+#include <llvm-c/Linker.h>
+
+#include <string.h>
+
+#define BITCODE(name) extern const char onnxc_bitcode_##name[], onnxc_bitcode_##name##_end[];
+BITCODE(rt)
+BITCODE(cpu)
+BITCODE(omp)
+BITCODE(entry)
+BITCODE(main)
+#undef BITCODE
+
+static onnxc_status link_bitcode(onnxc_diag *diag, onnxc_module *module, const char *start, const char *end) {
+  LLVMMemoryBufferRef buffer = /* borrows; a NUL follows the bytes, and `end` is behind it */
+      LLVMCreateMemoryBufferWithMemoryRange(start, (size_t)(end - start) - 1, "run-time", 0);
+  LLVMModuleRef part = NULL;
+  bool failed = LLVMParseBitcodeInContext2(module->context, buffer, &part) != 0;
+  LLVMDisposeMemoryBuffer(buffer);
+  if (failed)
+    return onnxc_error(diag, ONNXC_INTERNAL, "the run-time's bitcode does not load");
+  LLVMSetModuleDataLayout(part, LLVMGetModuleDataLayout(module->module));
+  LLVMSetTarget(part, LLVMGetTarget(module->module));
+  if (LLVMLinkModules2(module->module, part)) /* consumes part */
+    return onnxc_error(diag, ONNXC_INTERNAL, "the run-time's bitcode does not link");
+  return ONNXC_OK;
+}
+
+static bool keeps_name(const char *name) { return strcmp(name, "main") == 0; }
+
+/* Makes the entry points public under their names, and all else internal. */
+static void name_entries(onnxc_arena *arena, LLVMModuleRef module, const char *prefix, bool exported) {
+  static const char entry[] = "onnxc_entry_";
+  for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f)) {
+    size_t length = 0;
+    const char *name = LLVMGetValueName2(f, &length);
+    if (LLVMIsDeclaration(f) || keeps_name(name))
+      continue;
+    bool public = exported && strncmp(name, entry, sizeof entry - 1) == 0;
+    LLVMSetVisibility(f, LLVMDefaultVisibility);
+    LLVMSetLinkage(f, public ? LLVMExternalLinkage : LLVMInternalLinkage);
+    if (public) {
+      const char *renamed = onnxc_arena_printf(arena, "%s_%s", prefix, name + sizeof entry - 1);
+      LLVMSetValueName2(f, renamed, strlen(renamed));
+    }
+  }
+  for (LLVMValueRef g = LLVMGetFirstGlobal(module); g; g = LLVMGetNextGlobal(g))
+    if (!LLVMIsDeclaration(g) && LLVMGetLinkage(g) == LLVMExternalLinkage) {
+      LLVMSetVisibility(g, LLVMDefaultVisibility);
+      LLVMSetLinkage(g, LLVMInternalLinkage);
+    }
+}
+
+/* Replaces the declaration of onnxc_entry_settings. */
+static void define_settings(onnxc_module *module, const onnxc_weights *weights, uint64_t hash, bool in_file) {
+  LLVMTypeRef i64 = LLVMInt64TypeInContext(module->context);
+  LLVMValueRef fields[3] = {LLVMConstInt(i64, in_file, 0), LLVMConstInt(i64, weights->size, 0),
+                            LLVMConstInt(i64, hash, 0)};
+  LLVMValueRef value = LLVMConstStructInContext(module->context, fields, 3, 0);
+  LLVMValueRef declared = LLVMGetNamedGlobal(module->module, "onnxc_entry_settings");
+  LLVMValueRef defined = LLVMAddGlobal(module->module, LLVMTypeOf(value), "settings");
+  LLVMSetInitializer(defined, value);
+  LLVMSetGlobalConstant(defined, 1);
+  LLVMSetLinkage(defined, LLVMPrivateLinkage);
+  LLVMSetAlignment(defined, 8);
+  if (declared) {
+    LLVMReplaceAllUsesWith(declared, defined);
+    LLVMDeleteGlobal(declared);
+  }
+}
+
+/* A constant string in shared libraries, so that whoever opens one finds the names of its functions. */
+static void export_prefix(onnxc_module *module, const char *prefix) {
+  LLVMValueRef text = LLVMConstStringInContext2(module->context, prefix, strlen(prefix), 0);
+  LLVMValueRef result = LLVMAddGlobal(module->module, LLVMTypeOf(text), "onnxc_model_prefix");
+  LLVMSetInitializer(result, text);
+  LLVMSetGlobalConstant(result, 1);
+}
+
+onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                                const onnxc_rt_program *program, const onnxc_weights *weights, uint64_t weights_hash,
+                                const char *prefix, const onnxc_emit_options *options, LLVMTargetMachineRef machine) {
+  bool executable = options->kind == ONNXC_EMIT_EXE, threads = options->threads > 1;
+  onnxc_module_set_target(module->module, machine, options->target);
+  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_rt, onnxc_bitcode_rt_end));
+  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_cpu, onnxc_bitcode_cpu_end));
+  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_entry, onnxc_bitcode_entry_end));
+  if (threads)
+    ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_omp, onnxc_bitcode_omp_end));
+  if (executable)
+    ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_main, onnxc_bitcode_main_end));
+  LLVMValueRef base = NULL;
+  if (!options->weights_in_file && weights->size > 0) {
+    const char *symbol = onnxc_arena_printf(arena, "%s_weights", prefix);
+    base = LLVMAddGlobal(module->module, LLVMInt8TypeInContext(module->context), symbol);
+    LLVMSetVisibility(base, LLVMHiddenVisibility);
+  }
+  LLVMTargetDataRef layout = LLVMGetModuleDataLayout(module->module); /* borrowed */
+  ONNXC_TRY(onnxc_emit_descriptor(diag, arena, module, program, layout, base,
+                                  threads ? LLVMGetNamedFunction(module->module, "onnxc_rt_omp_team") : NULL));
+  define_settings(module, weights, weights_hash, options->weights_in_file);
+  name_entries(arena, module->module, prefix, !executable);
+  if (options->kind == ONNXC_EMIT_SHARED)
+    export_prefix(module, prefix);
+  onnxc_module_set_target(module->module, machine, options->target); /* the run-time's functions too */
+  return ONNXC_OK;
+}
