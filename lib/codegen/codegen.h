@@ -4,6 +4,12 @@
  * Within it buffers and dims are reached through per-stage lists (so that
  * identical stages share code): list entry k of the stage's buffers is context->buffers[k], likewise dims.
  *
+ * A buffer that is an alias gets a pointer of its own, which points at its first element: the run-time adds
+ * alias_offset (ONNXC_RT_VIEW), the code only uses alias_dims for the strides.
+ *
+ * A stage that is `same_as` another gets its lists from a walk over its own statements, which meets buffers and symbols
+ * in the same order if the stages are equal but for their names.
+ *
  * Ownership: the LLVM context and module are the result's; onnxc_module_free disposes of both.
  */
 #ifndef ONNXC_CODEGEN_CODEGEN_H
@@ -15,16 +21,17 @@
 
 /* What the run-time must put behind each function's lists. */
 typedef struct onnxc_stage_code {
-  const char *function;           /* symbol name */
+  const char *function; /* symbol name */
   uint32_t num_buffers, num_dims;
-  uint32_t *buffers;              /* program buffer numbers */
-  onnxc_dim *dims;                /* dim expressions, free of loop symbols */
-  uint64_t scratch_size;          /* bytes a thread; windows must have static sizes (or symbolic: see below) */
+  uint32_t *buffers;     /* program buffer numbers */
+  onnxc_dim *dims;       /* dim expressions, free of loop symbols */
+  uint64_t scratch_size; /* bytes a thread; windows must have static sizes (or symbolic: see below) */
 } onnxc_stage_code;
 
 typedef struct onnxc_module {
   LLVMContextRef context;
   LLVMModuleRef module;
+  LLVMBuilderRef builder;   /* NULL but while code is generated: kept here so that an unwinding releases it */
   onnxc_stage_code *stages; /* one a stage of the program, arena-allocated */
 } onnxc_module;
 

@@ -1,0 +1,336 @@
+/* compose_memory.c -- loads and stores of a tile: from an address as a dim expression to the cheapest access.
+ *
+ * The element offset of a point is a dim expression with the lane as a symbol. What it is as a function of the lane
+ * decides: constant -> a scalar load; lane + base -> a vector load; any other pattern of constants within a few
+ * vectors (strides 2, 3, -1, a repeated element) -> vector loads and shuffles, none reaching beyond the first and
+ * the last element wanted; else a gather or scatter.
+ */
+#include "nano/compose_internal.h"
+
+#include <string.h>
+
+enum { MAX_CHUNKS = 4 };
+
+bool onnxc_compose_place(compose *c, place *p, const onnxc_operand *operand, uint32_t rank) {
+  const onnxc_buffer *buffer = &c->gen->program->buffers.data[operand->buffer];
+  if (operand->buffer == 0 || operand->buffer >= c->gen->program->buffers.length || !c->gen->bases[operand->buffer]) {
+    onnxc_gen_error(c->gen, ONNXC_INTERNAL, "an operand has no buffer");
+    return false;
+  }
+  if (buffer->rank != rank) {
+    onnxc_gen_error(c->gen, ONNXC_INTERNAL, "a buffer has another rank than its statement");
+    return false;
+  }
+  onnxc_dim extents[ONNXC_LAYOUT_MAX_AXES];
+  *p = (place){.base = c->gen->bases[operand->buffer], .buffer = buffer, .origin = operand->origin};
+  p->layout = onnxc_layout_explicit(&buffer->layout, rank);
+  p->bytes = (int64_t)onnxc_dtype_bytes(buffer->dtype);
+  onnxc_layout_strides(c->dims, &p->layout, rank, buffer->alias_dims ? buffer->alias_dims : buffer->dims, extents,
+                       p->strides);
+  return true;
+}
+
+/* Element offset of a logical index; a dim that is none counts as if it were outside (contributes 0). */
+static onnxc_dim offset_of(compose *c, const place *p, const onnxc_dim *index) {
+  onnxc_dim at[ONNXC_MAX_RANK];
+  const onnxc_buffer *buffer = p->buffer;
+  for (uint32_t d = 0; d < buffer->rank; d++) {
+    if (!index[d].i) {
+      at[d] = onnxc_dim_const(c->dims, -(int64_t)p->layout.low[d]);
+      continue;
+    }
+    at[d] = p->origin ? onnxc_dim_sub(c->dims, index[d], p->origin[d]) : index[d];
+    if ((int)d == buffer->ring_dim)
+      at[d] = onnxc_dim_mod(c->dims, at[d], buffer->dims[d]);
+  }
+  return onnxc_layout_offset(c->dims, &p->layout, buffer->rank, buffer->alias_dims ? buffer->alias_dims : buffer->dims,
+                             at);
+}
+
+/* The part of the offset that comes from dim d at a value that is no dim expression (a scalar or a vector). */
+static LLVMValueRef value_offset(compose *c, const place *p, uint32_t d, LLVMValueRef value) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  bool vector = LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind;
+  onnxc_dim shift = onnxc_dim_const(c->dims, p->layout.low[d]);
+  if (p->origin)
+    shift = onnxc_dim_sub(c->dims, shift, p->origin[d]);
+#define SPREAD(dim) (vector ? onnxc_compose_splat(c, onnxc_gen_dim(gen, dim)) : onnxc_gen_dim(gen, dim))
+  value = LLVMBuildAdd(b, value, SPREAD(shift), "");
+  if ((int)d == p->buffer->ring_dim)
+    value = onnxc_gen_mod(gen, value, SPREAD(p->buffer->dims[d]), false);
+  LLVMValueRef sum = NULL;
+  for (uint32_t a = p->layout.num_axes; a-- > 0;) {
+    if (p->layout.axis_dim[a] != d)
+      continue;
+    LLVMValueRef part = value;
+    if (p->layout.axis_size[a]) {
+      LLVMValueRef size = onnxc_gen_const(gen, p->layout.axis_size[a]);
+      part = onnxc_gen_mod(gen, value, size, false);
+      value = onnxc_gen_floordiv(gen, value, size, false);
+    }
+    part = LLVMBuildMul(b, part, SPREAD(p->strides[a]), "");
+    sum = sum ? LLVMBuildAdd(b, sum, part, "") : part;
+  }
+#undef SPREAD
+  return sum;
+}
+
+/* base + offset elements, the constant part last so that it becomes a displacement. */
+static LLVMValueRef address(compose *c, const place *p, onnxc_dim offset) {
+  onnxc_dim bytes = onnxc_dim_mulc(c->dims, offset, p->bytes);
+  const onnxc_dim_node *n = onnxc_dims_node(c->dims, bytes);
+  int64_t constant = n->kind == ONNXC_DIM_CONST || n->kind == ONNXC_DIM_SUM ? n->constant : 0;
+  onnxc_dim rest = onnxc_dim_addc(c->dims, bytes, -constant);
+  LLVMValueRef at = p->base;
+  if (!onnxc_dim_is(c->dims, rest, 0))
+    at = onnxc_gen_address(c->gen, at, onnxc_gen_dim(c->gen, rest));
+  return constant ? onnxc_gen_address(c->gen, at, onnxc_gen_const(c->gen, constant)) : at;
+}
+
+/* How an offset depends on the lane. */
+typedef enum form { UNIFORM, LINEAR, PATTERN, IRREGULAR } form;
+typedef struct access {
+  form form;
+  onnxc_dim first;  /* the offset at lane 0 */
+  onnxc_dim stride; /* LINEAR */
+  int64_t *pattern; /* PATTERN, and LINEAR of constant stride: offset of each lane from the first */
+} access;
+
+static access classify(compose *c, onnxc_dim offset) {
+  onnxc_gen *gen = c->gen;
+  access a = {.form = UNIFORM, .first = offset};
+  if (!onnxc_dim_uses(c->dims, offset, c->lane))
+    return a;
+  a.first = onnxc_gen_at(gen, offset, c->lane, 0);
+  a.stride = onnxc_dim_sub(c->dims, onnxc_gen_at(gen, offset, c->lane, 1), a.first);
+  onnxc_dim linear = onnxc_dim_add(c->dims, a.first, onnxc_dim_mul(c->dims, a.stride, onnxc_dim_sym(c->dims, c->lane)));
+  bool is_linear = onnxc_dim_same(linear, offset);
+  int64_t step = 0;
+  a.form = is_linear ? LINEAR : IRREGULAR;
+  if (is_linear && !onnxc_dim_is_const(c->dims, a.stride, &step))
+    return a;
+  int64_t *pattern = ONNXC_NEW_ARRAY(gen->arena, int64_t, c->lanes);
+  for (uint32_t l = 0; l < c->lanes; l++) {
+    if (is_linear)
+      pattern[l] = step * l;
+    else if (!onnxc_dim_is_const(c->dims, onnxc_dim_sub(c->dims, onnxc_gen_at(gen, offset, c->lane, l), a.first),
+                                 &pattern[l]))
+      return a;
+  }
+  a.form = is_linear ? LINEAR : PATTERN;
+  a.pattern = pattern;
+  return a;
+}
+
+static LLVMTypeRef memory_type(const compose *c, const place *p, uint32_t lanes) {
+  return onnxc_nano_memory_type(&c->gen->nano, p->buffer->dtype, lanes);
+}
+
+static LLVMValueRef plain_load(compose *c, const place *p, LLVMTypeRef type, LLVMValueRef at) {
+  LLVMValueRef load = LLVMBuildLoad2(c->gen->nano.builder, type, at, "");
+  LLVMSetAlignment(load, (unsigned)p->bytes);
+  return load;
+}
+
+static LLVMValueRef guarded_address(compose *c, LLVMValueRef at, LLVMValueRef uniform) {
+  return uniform ? LLVMBuildSelect(c->gen->nano.builder, uniform, at, c->gen->zeros, "") : at;
+}
+
+static LLVMValueRef alignment(const compose *c, const place *p) {
+  return LLVMConstInt(c->gen->i32, (unsigned long long)p->bytes, false);
+}
+
+static LLVMValueRef any_lane(compose *c, LLVMValueRef mask) {
+  LLVMTypeRef type = LLVMTypeOf(mask);
+  return onnxc_gen_intrinsic(c->gen, "llvm.vector.reduce.or", 1, &type, 1, &mask);
+}
+
+/* Vector loads that cover the pattern from its lowest to its highest element, then shuffles. NULL if too wide. */
+static LLVMValueRef pattern_load(compose *c, const place *p, const access *a, LLVMValueRef uniform) {
+  onnxc_gen *gen = c->gen;
+  int64_t low = 0, high = 0;
+  for (uint32_t l = 0; l < c->lanes; l++) {
+    low = a->pattern[l] < low ? a->pattern[l] : low;
+    high = a->pattern[l] > high ? a->pattern[l] : high;
+  }
+  if (low < -(INT64_C(1) << 40) || high > (INT64_C(1) << 40))
+    return NULL;
+  int64_t span = high - low + 1, lanes = c->lanes;
+  if (span > MAX_CHUNKS * lanes || span * p->bytes > ONNXC_GEN_ZEROS)
+    return NULL;
+  LLVMValueRef first = address(c, p, onnxc_dim_addc(c->dims, a->first, low));
+  first = guarded_address(c, first, uniform);
+  int64_t width = span < lanes ? span : lanes, chunks = (span + width - 1) / width;
+  LLVMTypeRef type = memory_type(c, p, (uint32_t)width);
+  LLVMValueRef result = NULL;
+  LLVMValueRef *select = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, c->lanes);
+  for (int64_t k = 0; k < chunks; k++) {
+    /* The last one is moved back so that it ends with the last element wanted. */
+    int64_t start = k * width < span - width ? k * width : span - width;
+    LLVMValueRef at = start ? onnxc_gen_address(gen, first, onnxc_gen_const(gen, start * p->bytes)) : first;
+    LLVMValueRef chunk = plain_load(c, p, type, at);
+    bool used = false;
+    for (int64_t l = 0; l < lanes; l++) {
+      int64_t position = a->pattern[l] - low;
+      bool mine = position / width == k;
+      used |= mine;
+      int64_t lane = mine ? position - start + (k ? lanes : 0) : k ? l : 0;
+      select[l] = LLVMConstInt(gen->i32, (unsigned long long)lane, false);
+    }
+    LLVMValueRef indices = LLVMConstVector(select, c->lanes);
+    if (k == 0)
+      result = LLVMBuildShuffleVector(gen->nano.builder, chunk, LLVMGetPoison(LLVMTypeOf(chunk)), indices, "");
+    else if (used)
+      result = LLVMBuildShuffleVector(gen->nano.builder, result, chunk, indices, "");
+  }
+  return result;
+}
+
+/* Element pointers of all lanes: from a scalar or vector of further element offsets, too (may be NULL). */
+static LLVMValueRef lane_addresses(compose *c, const place *p, const access *a, onnxc_dim offset, LLVMValueRef more) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  LLVMValueRef bytes, base = p->base;
+  if (a->form == IRREGULAR) {
+    bytes = onnxc_gen_dim_lanes(gen, onnxc_dim_mulc(c->dims, offset, p->bytes), c->lane, c->lanes);
+  } else {
+    base = address(c, p, a->first);
+    if (a->form == UNIFORM) {
+      bytes = NULL;
+    } else if (a->pattern) {
+      LLVMValueRef *constants = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, c->lanes);
+      for (uint32_t l = 0; l < c->lanes; l++)
+        constants[l] = onnxc_gen_const(gen, a->pattern[l] * p->bytes);
+      bytes = LLVMConstVector(constants, c->lanes);
+    } else {
+      LLVMValueRef stride = onnxc_gen_dim(gen, onnxc_dim_mulc(c->dims, a->stride, p->bytes));
+      bytes = LLVMBuildMul(b, onnxc_compose_splat(c, stride), onnxc_gen_iota(gen, gen->i64, c->lanes, 1), "");
+    }
+  }
+  if (more) {
+    LLVMValueRef scaled =
+        LLVMBuildMul(b, onnxc_compose_splat(c, more), onnxc_compose_splat(c, onnxc_gen_const(gen, p->bytes)), "");
+    bytes = bytes ? LLVMBuildAdd(b, bytes, scaled, "") : scaled;
+  }
+  if (!bytes)
+    bytes = onnxc_compose_splat(c, onnxc_gen_const(gen, 0));
+  return onnxc_gen_address(gen, base, bytes);
+}
+
+static LLVMValueRef and_masks(compose *c, LLVMValueRef a, LLVMValueRef b) {
+  return !a ? b : !b ? a : LLVMBuildAnd(c->gen->nano.builder, a, b, "");
+}
+
+/* A vector load or gather, or a scalar load, of the element at `offset` plus `more` elements. */
+static LLVMValueRef load_at(compose *c, const place *p, onnxc_dim offset, LLVMValueRef more, LLVMValueRef uniform,
+                            LLVMValueRef lanes, LLVMValueRef tail) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  access a = c->vec >= 0 ? classify(c, offset) : (access){.form = UNIFORM, .first = offset};
+  bool spread = more && LLVMGetTypeKind(LLVMTypeOf(more)) == LLVMVectorTypeKind;
+  place moved = *p;
+  if (more && !spread) {
+    moved.base = onnxc_gen_address(gen, p->base, LLVMBuildMul(b, more, onnxc_gen_const(gen, p->bytes), ""));
+    p = &moved;
+    more = NULL;
+  }
+  LLVMValueRef value = NULL;
+  c->zeroed = true;
+  if (a.form == UNIFORM && !spread) {
+    if (lanes) {
+      LLVMValueRef any = any_lane(c, and_masks(c, lanes, tail));
+      uniform = and_masks(c, uniform, any);
+      c->zeroed = false;
+    }
+    value = plain_load(c, p, memory_type(c, p, 0), guarded_address(c, address(c, p, a.first), uniform));
+    return onnxc_nano_from_memory(&gen->nano, p->buffer->dtype, value);
+  }
+  LLVMValueRef mask = and_masks(c, lanes, tail);
+  LLVMTypeRef type = memory_type(c, p, c->lanes);
+  bool contiguous = a.form == LINEAR && !spread && onnxc_dim_is(c->dims, a.stride, 1);
+  if (contiguous) {
+    LLVMValueRef at = guarded_address(c, address(c, p, a.first), uniform);
+    if (mask)
+      value = onnxc_gen_intrinsic(gen, "llvm.masked.load", 2, (LLVMTypeRef[]){type, gen->ptr}, 4,
+                                  (LLVMValueRef[]){at, alignment(c, p), mask, LLVMConstNull(type)});
+    else
+      value = plain_load(c, p, type, at);
+  } else {
+    if (!spread && a.pattern && !mask)
+      value = pattern_load(c, p, &a, uniform);
+    if (!value) {
+      LLVMValueRef at = lane_addresses(c, p, &a, offset, more);
+      if (uniform)
+        mask = and_masks(c, mask, onnxc_compose_splat(c, uniform));
+      if (!mask)
+        mask = LLVMConstAllOnes(LLVMVectorType(gen->i1, c->lanes));
+      value = onnxc_gen_intrinsic(gen, "llvm.masked.gather", 2, (LLVMTypeRef[]){type, LLVMTypeOf(at)}, 4,
+                                  (LLVMValueRef[]){at, alignment(c, p), mask, LLVMConstNull(type)});
+    }
+  }
+  return onnxc_nano_from_memory(&gen->nano, p->buffer->dtype, value);
+}
+
+LLVMValueRef onnxc_compose_load(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
+  onnxc_expr_node x = *onnxc_exprs_node(c->exprs, n->e);
+  const place *p = &c->operands[x.imm];
+  onnxc_dim index[ONNXC_MAX_RANK] = {{0}};
+  LLVMValueRef more = NULL;
+  for (uint32_t d = 0; d < x.num_args; d++) {
+    if (onnxc_compose_node(c, x.args[d])->dimable) {
+      index[d] = onnxc_compose_dim(c, x.args[d], row, vec);
+      continue;
+    }
+    LLVMValueRef part = value_offset(c, p, d, onnxc_compose_emit(c, x.args[d], row, vec, in_scope));
+    if (more && LLVMGetTypeKind(LLVMTypeOf(part)) != LLVMGetTypeKind(LLVMTypeOf(more))) {
+      part = onnxc_compose_splat(c, part);
+      more = onnxc_compose_splat(c, more);
+    }
+    more = more ? LLVMBuildAdd(c->gen->nano.builder, more, part, "") : part;
+  }
+  LLVMValueRef uniform, lanes;
+  onnxc_compose_condition(c, in_scope, row, vec, &uniform, &lanes);
+  return load_at(c, p, offset_of(c, p, index), more, uniform, lanes, vec == c->tile_vecs - 1 ? c->tail : NULL);
+}
+
+static onnxc_dim result_offset(compose *c, uint32_t result, uint32_t row, uint32_t vec) {
+  onnxc_dim index[ONNXC_MAX_RANK];
+  for (uint32_t d = 0; d < c->compute->num_parallel; d++)
+    index[d] = onnxc_compose_index(c, d, row, vec);
+  return offset_of(c, &c->results[result], index);
+}
+
+LLVMValueRef onnxc_compose_load_result(compose *c, uint32_t result, uint32_t row, uint32_t vec) {
+  return load_at(c, &c->results[result], result_offset(c, result, row, vec), NULL, NULL, NULL,
+                 !c->vec_reduces && vec == c->tile_vecs - 1 ? c->tail : NULL);
+}
+
+void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec, LLVMValueRef value) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  const place *p = &c->results[result];
+  onnxc_dim offset = result_offset(c, result, row, vec);
+  value = onnxc_nano_to_memory(&gen->nano, p->buffer->dtype, value);
+  if (c->vec < 0 || c->vec_reduces) {
+    LLVMSetAlignment(LLVMBuildStore(b, value, address(c, p, offset)), (unsigned)p->bytes);
+    return;
+  }
+  access a = classify(c, offset);
+  LLVMValueRef tail = vec == c->tile_vecs - 1 ? c->tail : NULL;
+  LLVMTypeRef type = LLVMTypeOf(value);
+  if (a.form == LINEAR && onnxc_dim_is(c->dims, a.stride, 1)) {
+    LLVMValueRef at = address(c, p, a.first);
+    if (tail)
+      onnxc_gen_intrinsic(gen, "llvm.masked.store", 2, (LLVMTypeRef[]){type, gen->ptr}, 4,
+                          (LLVMValueRef[]){value, at, alignment(c, p), tail});
+    else
+      LLVMSetAlignment(LLVMBuildStore(b, value, at), (unsigned)p->bytes);
+    return;
+  }
+  LLVMValueRef at = lane_addresses(c, p, &a, offset, NULL);
+  if (!tail)
+    tail = LLVMConstAllOnes(LLVMVectorType(gen->i1, c->lanes));
+  onnxc_gen_intrinsic(gen, "llvm.masked.scatter", 2, (LLVMTypeRef[]){type, LLVMTypeOf(at)}, 4,
+                      (LLVMValueRef[]){value, at, alignment(c, p), tail});
+}
