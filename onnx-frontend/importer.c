@@ -34,9 +34,34 @@ bool onnxc_import_wants(const onnxc_importer *in, uint32_t k) {
   return k < in->proto->n_output && in->proto->output[k][0];
 }
 
+/* No extent may be negative: an error, or a constraint where a run decides. */
+static void check_extents(onnxc_importer *in, uint32_t k, onnxc_value value) {
+  onnxc_graph *graph = in->graph;
+  const onnxc_value_info *info = onnxc_value_of(graph, value);
+  onnxc_dim zero = onnxc_dim_const(&graph->dims, 0);
+  for (uint32_t d = 0; d < info->rank; d++) {
+    int64_t low, high;
+    onnxc_dim_range(&graph->dims, info->dims[d], &low, &high);
+    if (high < 0)
+      onnxc_import_error(in, ONNXC_BAD_INPUT, "dim %u of output %u is negative", d, k);
+    if (low >= 0 || high < 0)
+      continue;
+    onnxc_dim excess = onnxc_dim_min(&graph->dims, info->dims[d], zero);
+    bool known = false;
+    for (uint32_t c = 0; c < graph->constraints.length && !known; c++)
+      known =
+          onnxc_dim_same(graph->constraints.data[c].a, excess) && onnxc_dim_same(graph->constraints.data[c].b, zero);
+    if (!known)
+      onnxc_graph_add_constraint(
+          graph, excess, zero,
+          onnxc_arena_printf(graph->arena, "%s: dim %u of output %u is negative", in->where, d, k));
+  }
+}
+
 void onnxc_import_result(onnxc_importer *in, uint32_t k, onnxc_value value) {
   if (!value.i || !onnxc_import_wants(in, k))
     return;
+  check_extents(in, k, value);
   onnxc_name *name = onnxc_scope_find(in->state->scope, in->proto->output[k]);
   name->value = value;
   onnxc_import_name_it(in->state, in->state->scope, value, name->text);

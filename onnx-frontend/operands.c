@@ -75,8 +75,13 @@ onnxc_dim onnxc_import_at_axis(onnxc_importer *in, uint32_t count, const onnxc_d
                                const onnxc_dim *values, int64_t fallback) {
   onnxc_dims *dims = &in->graph->dims;
   onnxc_dim sum = onnxc_dim_const(dims, fallback);
-  for (uint32_t j = 0; j < count; j++)
-    sum = onnxc_dim_add(dims, sum, onnxc_dim_mul(dims, at[j * rank + d], onnxc_dim_addc(dims, values[j], -fallback)));
+  for (uint32_t j = 0; j < count; j++) {
+    onnxc_dim here = at[j * rank + d];
+    if (onnxc_dim_is(dims, here, 1)) /* values may be near the ends of int64: no arithmetic */
+      return values[j];
+    if (!onnxc_dim_is(dims, here, 0))
+      sum = onnxc_dim_add(dims, sum, onnxc_dim_mul(dims, here, onnxc_dim_addc(dims, values[j], -fallback)));
+  }
   return sum;
 }
 
