@@ -11,9 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Evaluating rewrites dims, which can make the symbol of too complex ones, but no other. */
-enum { SPARE_SYMBOLS = 4 };
-
 static const char *value_name(const onnxc_graph *graph, onnxc_value value) {
   const char *name = onnxc_value_of(graph, value)->name;
   return name ? name : "(unnamed)";
@@ -294,7 +291,7 @@ onnxc_status onnxc_eval_node(onnxc_eval *eval, onnxc_node handle) {
 onnxc_status onnxc_eval_graph(onnxc_eval *eval, onnxc_graph *graph, onnxc_arena *arena, const onnxc_array *inputs,
                               uint32_t num_inputs) {
   *eval = (onnxc_eval){.graph = graph, .arena = arena};
-  uint32_t num_symbols = graph->dims.symbols.length + SPARE_SYMBOLS;
+  uint32_t num_symbols = graph->dims.symbols.length + ONNXC_SPARE_SYMBOLS;
   eval->symbols = ONNXC_NEW_ARRAY(arena, int64_t, num_symbols);
   eval->arrays = ONNXC_NEW_ARRAY(arena, onnxc_array, graph->values.length + 1);
   for (uint32_t s = 0; s < num_symbols; s++)

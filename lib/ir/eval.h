@@ -20,10 +20,13 @@ typedef struct onnxc_array {
 
 int64_t onnxc_array_count(const onnxc_array *array); /* elements; -1 on overflow */
 
+#define ONNXC_UNBOUND INT64_MIN /* a symbol without a value */
+enum { ONNXC_SPARE_SYMBOLS = 4 }; /* evaluating rewrites dims, which can make the symbol of too complex ones */
+
 typedef struct onnxc_eval {
   onnxc_graph *graph;
   onnxc_arena *arena;    /* for intermediate and result tensors */
-  int64_t *symbols;      /* value of each symbol, bound as evaluation goes */
+  int64_t *symbols;      /* value of each symbol, bound as evaluation goes; SPARE_SYMBOLS more than there are */
   onnxc_array *arrays;   /* one a value; data NULL when not computed (yet) */
 } onnxc_eval;
 

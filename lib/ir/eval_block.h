@@ -25,8 +25,6 @@ typedef struct onnxc_block_env {
   const char *where;      /* for messages, may be NULL */
 } onnxc_block_env;
 
-#define ONNXC_UNBOUND INT64_MIN
-
 /* The value of a dim; BAD_INPUT for overflow, INTERNAL for a symbol without a value. */
 onnxc_status onnxc_eval_dim(onnxc_graph *graph, const int64_t *symbols, onnxc_dim dim, const char *where,
                             int64_t *value);

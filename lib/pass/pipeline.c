@@ -1,0 +1,13 @@
+/* pipeline.c -- the order of the passes.
+ *
+ * Sizes first (infer), then what they make constant (fold), so that simplify and dce see the graph that is left.
+ * Composites are expanded after the first round, whole, and the computes of the expansion are cleaned
+ * up once more. Elementwise work is fused before contractions are recognised: padding and transposes
+ * reach the factors that way. Layouts need roles, packing needs layouts.
+ */
+#include "pass/pass.h"
+
+const char onnxc_pipeline[] = "infer,fold,infer,simplify,dce,"
+                              "expand,fold,simplify,dce,"
+                              "fuse,simplify,dce,"
+                              "recognise,layout,pack,dce";
