@@ -28,7 +28,7 @@ static const exp_row exp_rows[2] = {
      -20,
      5,
      {0x1.fffffcp-2, 0x1.55548cp-3, 0x1.555858p-5, 0x1.123dep-7, 0x1.6ac6b2p-10}},
-    /* degree 11, 2^-57.9 */
+    /* degree 11, 2^-56.3 */
     {0x1.8p52,
      0x1.71547652b82fep+0,
      0x1.62e42fefa39efp-1,
@@ -37,19 +37,20 @@ static const exp_row exp_rows[2] = {
      710,
      -40,
      10,
-     {0x1.000000000000ap-1, 0x1.5555555555502p-3, 0x1.5555555550608p-5, 0x1.11111111258a1p-7, 0x1.6c16c184ca728p-10,
-      0x1.a01a01310e5bp-13, 0x1.a01997f68655p-16, 0x1.71defc5d11d2ap-19, 0x1.2882a585c9f3bp-22, 0x1.a5f36caf39687p-26}},
+     {0x1.000000000000ap-1, 0x1.55555555554f9p-3, 0x1.555555555083ep-5, 0x1.1111111127d11p-7, 0x1.6c16c18438b2bp-10,
+      0x1.a01a012a0e59bp-13, 0x1.a01999e25d16dp-16, 0x1.71df25b511478p-19, 0x1.28ad9b8b0dfb7p-22,
+      0x1.ad7f3b96868b5p-26}},
 };
 
 typedef struct reduced {
-  LLVMValueRef n, r; /* n in float form */
+  LLVMValueRef shifted; /* n + magic: its low bits are n in two's complement */
+  LLVMValueRef n, r;
 } reduced;
 
 static reduced reduce(const onnxc_vec *v, const exp_row *row, LLVMValueRef x) {
-  LLVMValueRef magic = v_real(v, row->magic);
-  LLVMValueRef n = v_sub(v, v_fma(v, x, v_real(v, row->inverse), magic), magic);
-  LLVMValueRef r = v_fma(v, n, v_real(v, -row->ln2_high), x);
-  return (reduced){n, v_fma(v, n, v_real(v, -row->ln2_low), r)};
+  LLVMValueRef magic = v_real(v, row->magic), shifted = v_fma(v, x, v_real(v, row->inverse), magic);
+  LLVMValueRef n = v_sub(v, shifted, magic), r = v_fma(v, n, v_real(v, -row->ln2_high), x);
+  return (reduced){shifted, n, v_fma(v, n, v_real(v, -row->ln2_low), r)};
 }
 
 /* AVX-512's vscalef is p * 2^floor(n) with one rounding. Vectors wider than a register go by parts. */
@@ -91,17 +92,18 @@ static LLVMValueRef scalef(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef n) {
   return result;
 }
 
-LLVMValueRef onnxc_vmath_scale(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef n) {
+LLVMValueRef onnxc_vmath_scale(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef shifted) {
   uint32_t part = v->wide ? 8 : 16;
+  LLVMValueRef magic = v_real(v, exp_rows[v->wide].magic);
   if ((v->nano->target->features & ONNXC_FEATURE_AVX512) && v->lanes && v->lanes % part == 0 && v->lanes <= 64)
-    return scalef(v, p, n);
-  /* p 2^n = (p 2^a) 2^b with a + b = n: a goes into p's exponent, the product by 2^b rounds once. */
+    return scalef(v, p, v_sub(v, shifted, magic));
+  /* p 2^n = (p 2^a) 2^b with a + b = n; the first product is exact. */
   int mantissa = v->wide ? 52 : 23, bias = v->wide ? 1023 : 127;
-  LLVMValueRef magic = v_real(v, v->wide ? 0x1.8p52 : 0x1.8p23);
-  LLVMValueRef whole = v_isub(v, v_bits(v, v_add(v, n, magic)), v_bits(v, magic));
-  LLVMValueRef a = v_sra(v, whole, 1), b = v_isub(v, whole, a);
-  LLVMValueRef first = v_float(v, v_iadd(v, v_bits(v, p), v_shl(v, a, mantissa)));
-  return v_mul(v, first, v_float(v, v_shl(v, v_iadd(v, b, v_int(v, bias)), mantissa)));
+  LLVMValueRef whole =
+      v_isub(v, v_bits(v, shifted), v_int(v, v->wide ? 0x4338000000000000 - 2 * bias : 0x4b400000 - 2 * bias));
+  LLVMValueRef a = v_srl(v, whole, 1), b = v_isub(v, whole, a);
+  LLVMValueRef first = v_mul(v, p, v_float(v, v_shl(v, a, mantissa)));
+  return v_mul(v, first, v_float(v, v_shl(v, b, mantissa)));
 }
 
 LLVMValueRef onnxc_vmath_exp_small(const onnxc_vec *v, LLVMValueRef r) {
@@ -114,22 +116,18 @@ LLVMValueRef onnxc_vmath_exp(const onnxc_vec *v, LLVMValueRef x) {
   const exp_row *row = &exp_rows[v->wide];
   x = v_at_least(v, v_at_most(v, x, row->highest), row->lowest);
   reduced at = reduce(v, row, x);
-  return onnxc_vmath_scale(v, onnxc_vmath_exp_small(v, at.r), at.n);
+  return onnxc_vmath_scale(v, onnxc_vmath_exp_small(v, at.r), at.shifted);
 }
 
 /* e^x - 1 = 2 (s q + (s - 1/2)) with s = 2^(n-1), q = e^r - 1; s - 1/2 is exact where it matters. */
 LLVMValueRef onnxc_vmath_expm1(const onnxc_vec *v, LLVMValueRef x) {
   const exp_row *row = &exp_rows[v->wide];
   int mantissa = v->wide ? 52 : 23, bias = v->wide ? 1023 : 127;
-  LLVMValueRef magic = v_real(v, row->magic), half = v_real(v, 0.5);
+  LLVMValueRef half = v_real(v, 0.5);
   LLVMValueRef inside = v_at_least(v, v_at_most(v, x, row->highest), row->minus_one);
-  LLVMValueRef shifted = v_fma(v, inside, v_real(v, row->inverse), magic);
-  LLVMValueRef n = v_sub(v, shifted, magic);
-  LLVMValueRef r = v_fma(v, n, v_real(v, -row->ln2_high), inside);
-  r = v_fma(v, n, v_real(v, -row->ln2_low), r);
-  LLVMValueRef q = v_fma(v, v_poly(v, r, row->p, row->terms), v_mul(v, r, r), r);
-  /* The low bits of `shifted` are n in two's complement; the shift drops the rest. */
-  LLVMValueRef s = v_float(v, v_shl(v, v_iadd(v, v_bits(v, shifted), v_int(v, bias - 1)), mantissa));
+  reduced at = reduce(v, row, inside);
+  LLVMValueRef q = v_fma(v, v_poly(v, at.r, row->p, row->terms), v_mul(v, at.r, at.r), at.r);
+  LLVMValueRef s = v_float(v, v_shl(v, v_iadd(v, v_bits(v, at.shifted), v_int(v, bias - 1)), mantissa));
   LLVMValueRef result = v_fma(v, s, q, v_sub(v, s, half));
   return v_with_sign(v, v_add(v, result, result), x);
 }

@@ -54,8 +54,9 @@ LLVMValueRef onnxc_vmath_fmod(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef y
 
 /* e^r for |r| <= ln2 / 2. */
 LLVMValueRef onnxc_vmath_exp_small(const onnxc_vec *v, LLVMValueRef r);
-/* p * 2^n with one rounding; n is a whole number in float form, |n| below 2^(width of the exponent + 1). */
-LLVMValueRef onnxc_vmath_scale(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef n);
+/* p * 2^n with one rounding, for `shifted` = n + 1.5 * 2^mantissa bits (the addition that makes n whole), |n| below
+ * twice the exponent's bias. */
+LLVMValueRef onnxc_vmath_scale(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef shifted);
 /* x = m * 2^e with m in [0.75, 1.5) and e in float form, for x > 0. Where the target has instructions for it, 0 and
  * infinity give m = 1 and e = -+infinity and NaN and negative numbers NaN; then *specials is true. */
 void onnxc_vmath_split(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMValueRef *e, bool *specials);

@@ -109,13 +109,14 @@ static LLVMValueRef pow64(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef y) {
   LLVMValueRef inside = v_cmp(v, LLVMRealOLT, v_abs(v, high), v_real(v, 1100));
   low = v_select(v, inside, low, v_real(v, 0));
   high = v_at_least(v, v_at_most(v, high, 1100), -1100); /* beyond f64's range */
-  LLVMValueRef magic = v_real(v, 0x1.8p52), n = v_sub(v, v_add(v, high, magic), magic), r = v_sub(v, high, n);
+  LLVMValueRef magic = v_real(v, 0x1.8p52), shifted = v_add(v, high, magic);
+  LLVMValueRef r = v_sub(v, high, v_sub(v, shifted, magic));
   /* e^(a + b), a + b = (r + low) ln2 */
   LLVMValueRef ln2 = v_real(v, 0x1.62e42fefa39efp-1), a = v_mul(v, r, ln2);
   LLVMValueRef b = v_fma(v, r, ln2, v_neg(v, a));
   b = v_fma(v, low, ln2, v_fma(v, r, v_real(v, 0x1.abc9e3b39803fp-56), b));
   LLVMValueRef e = onnxc_vmath_exp_small(v, a);
-  return specials(v, x, y, onnxc_vmath_scale(v, v_fma(v, e, b, e), n));
+  return specials(v, x, y, onnxc_vmath_scale(v, v_fma(v, e, b, e), shifted));
 }
 
 static LLVMValueRef pow_body(const onnxc_nano *nano, const LLVMValueRef *args) {

@@ -60,10 +60,12 @@ static LLVMValueRef reduce_huge(const onnxc_nano *nano, const LLVMValueRef *args
 #define C128(x) LLVMConstInt(i128, (x), false)
   LLVMValueRef bits = LLVMBuildAnd(b, LLVMBuildBitCast(b, args[0], i64, ""), C64(INT64_MAX), "");
   LLVMValueRef mantissa = LLVMBuildOr(b, LLVMBuildAnd(b, bits, C64(0xfffffffffffff), ""), C64(0x10000000000000), "");
-  /* e = biased - 1075; the first digit wanted stands at e - 2 (from 0) of 2/pi, 64 further in the table. Infinity and
-   * NaN would read past the end: they are clamped and overruled by the caller. */
+  /* e = biased - 1075; the first digit wanted stands at e - 2 (from 0) of 2/pi, 64 further in the table. Other
+   * exponents (small lanes beside a huge one, infinity, NaN) would read outside: they are clamped, and the caller
+   * overrules the result. */
   LLVMValueRef biased = LLVMBuildLShr(b, bits, C64(52), "");
   biased = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntUGT, biased, C64(2046), ""), C64(2046), biased, "");
+  biased = LLVMBuildSelect(b, LLVMBuildICmp(b, LLVMIntULT, biased, C64(1051), ""), C64(1051), biased, "");
   LLVMValueRef at = LLVMBuildSub(b, biased, C64(1075 + 2 - 64), "");
   LLVMValueRef index = LLVMBuildLShr(b, at, C64(6), ""), shift = LLVMBuildAnd(b, at, C64(63), "");
   LLVMValueRef table = digits_table(nano), words[4], window[3];
