@@ -174,7 +174,7 @@ onnxc_status onnxc_import_IsInf(onnxc_importer *in) {
 static onnxc_expr scalar_prelu(void *arg, onnxc_exprs *pool, const onnxc_expr *args) {
   (void)arg;
   onnxc_expr x = args[0];
-  return e_select(pool, e_lt(pool, x, N(0)), e_mul(pool, x, args[1]), x);
+  return e_select(pool, e_lt(pool, x, N(0)), e_mul(pool, x, e_cast(pool, e_dtype(pool, x), args[1])), x);
 }
 
 onnxc_status onnxc_import_PRelu(onnxc_importer *in) {

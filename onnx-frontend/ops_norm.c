@@ -9,11 +9,30 @@
 
 /* ---- pieces ---- */
 
+/* Whether p broadcasts to x without making it larger; else an error. */
+static bool broadcasts_to(onnxc_importer *in, onnxc_value p, onnxc_value x) {
+  onnxc_graph *graph = in->graph;
+  const onnxc_value_info from = *onnxc_value_of(graph, p), to = *onnxc_value_of(graph, x);
+  onnxc_dim dims[ONNXC_MAX_RANK];
+  uint32_t rank;
+  if (!onnxc_build_broadcast_shapes(graph, in->where, 2, (uint32_t[]){to.rank, from.rank},
+                                    (const onnxc_dim *[]){to.dims, from.dims}, &rank, dims))
+    return false;
+  if (rank != to.rank) {
+    onnxc_import_error(in, ONNXC_BAD_INPUT, "a parameter of rank %u for a tensor of rank %u", rank, to.rank);
+    return false;
+  }
+  for (uint32_t d = 0; d < rank; d++)
+    if (!onnxc_build_same_dim(graph, in->where, to.dims[d], dims[d], NULL))
+      return false;
+  return true;
+}
+
 static onnxc_value composite(onnxc_importer *in, onnxc_op op, uint32_t n, const onnxc_value *inputs, int64_t axis,
                              int64_t span, double epsilon) {
   for (uint32_t k = 0; k < n; k++)
-    if (!inputs[k].i)
-      return inputs[k];
+    if (!inputs[k].i || !broadcasts_to(in, inputs[k], inputs[0]))
+      return (onnxc_value){0};
   onnxc_graph *graph = in->graph;
   const onnxc_value_info *info = onnxc_value_of(graph, inputs[0]);
   onnxc_value result = onnxc_graph_add_value(graph, NULL, info->dtype, info->rank, info->dims);
@@ -79,9 +98,11 @@ static onnxc_value inverse_root(onnxc_importer *in, onnxc_value x, double epsilo
   return onnxc_import_map(in, 1, &x, scalar_inverse_root, &epsilon);
 }
 
-/* Input k widened, or none. */
-static onnxc_value parameter(onnxc_importer *in, uint32_t k) {
-  return onnxc_import_optional(in, k).i ? onnxc_import_widen(in, onnxc_import_operand(in, k, "f")) : (onnxc_value){0};
+/* Input k in the type that x is computed in, or none. */
+static onnxc_value parameter(onnxc_importer *in, uint32_t k, onnxc_dtype x) {
+  if (!onnxc_import_optional(in, k).i)
+    return (onnxc_value){0};
+  return onnxc_import_narrow(in, onnxc_import_operand(in, k, "f"), onnxc_build_wide(x));
 }
 
 static onnxc_status bind_as(onnxc_importer *in, uint32_t k, onnxc_value value, onnxc_dtype dtype) {
@@ -208,7 +229,7 @@ onnxc_status onnxc_import_LayerNormalization(onnxc_importer *in) {
     return failed(in);
   double epsilon = onnxc_import_float(in, "epsilon", 1e-5F);
   onnxc_value wide = onnxc_import_widen(in, x);
-  onnxc_value operands[3] = {wide, parameter(in, 1), parameter(in, 2)};
+  onnxc_value operands[3] = {wide, parameter(in, 1, info.dtype), parameter(in, 2, info.dtype)};
   if (!operands[1].i)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "no scale");
   ONNXC_TRY(bind_as(in, 0,
@@ -235,8 +256,10 @@ onnxc_status onnxc_import_InstanceNormalization(onnxc_importer *in) {
   onnxc_value_info info = shape_of(in, x);
   if (info.rank < 3)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "input of rank %u", info.rank);
-  onnxc_value operands[3] = {onnxc_import_widen(in, x), along(in, parameter(in, 1), 1, info.rank),
-                             along(in, parameter(in, 2), 1, info.rank)};
+  onnxc_value operands[3] = {onnxc_import_widen(in, x), along(in, parameter(in, 1, info.dtype), 1, info.rank),
+                             along(in, parameter(in, 2, info.dtype), 1, info.rank)};
+  if (!operands[1].i || !operands[2].i)
+    return onnxc_import_error(in, ONNXC_BAD_INPUT, "no scale or no bias");
   double epsilon = onnxc_import_float(in, "epsilon", 1e-5F);
   return bind_as(in, 0, composite(in, ONNXC_OP_NORMALIZE, 3, operands, 2, info.rank - 2, epsilon), info.dtype);
 }
@@ -258,7 +281,9 @@ onnxc_status onnxc_import_GroupNormalization(onnxc_importer *in) {
     dims[d + 1] = info.dims[d];
   onnxc_value operands[3] = {onnxc_build_reshape(graph, in->where, onnxc_import_widen(in, x), info.rank + 1, dims)};
   for (uint32_t k = 1; k < 3; k++) {
-    onnxc_value vector = onnxc_import_widen(in, onnxc_import_operand(in, k, "f"));
+    onnxc_value vector = parameter(in, k, info.dtype);
+    if (!vector.i)
+      return onnxc_import_error(in, ONNXC_BAD_INPUT, "no %s", k == 1 ? "scale" : "bias");
     if (in->opset < 21) {
       operands[k] = along(in, vector, 1, info.rank + 1);
       continue;
@@ -281,10 +306,13 @@ static onnxc_expr scalar_product3(void *arg, onnxc_exprs *pool, const onnxc_expr
 }
 
 onnxc_status onnxc_import_RMSNormalization(onnxc_importer *in) {
-  onnxc_value x = onnxc_import_operand(in, 0, "f"), scale = onnxc_import_operand(in, 1, "f");
+  onnxc_value x = onnxc_import_operand(in, 0, "f");
   if (!x.i)
     return failed(in);
   onnxc_value_info info = shape_of(in, x);
+  onnxc_value scale = parameter(in, 1, info.dtype);
+  if (!scale.i)
+    return onnxc_import_error(in, ONNXC_BAD_INPUT, "no scale");
   int64_t axis = onnxc_import_axis(in, onnxc_import_int(in, "axis", -1), info.rank);
   if (axis < 0)
     return failed(in);
