@@ -27,6 +27,7 @@ typedef struct load_scan {
   uint32_t sites; /* distinct loads of the operand */
   bool identity;  /* each at i0, i1, .. */
   bool injective; /* each dim indexed by a plain index, all different, all indices of the compute used */
+  uint32_t ones;  /* bit k: index k has one value, 0, so it need not occur and may stand as 0 */
   uint32_t num_indices;
 } load_scan;
 
@@ -39,6 +40,10 @@ static void scan_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   uint32_t used = 0;
   for (uint32_t d = 0; d < node->num_args; d++) {
     const onnxc_expr_node *index = onnxc_exprs_node(pool, node->args[d]);
+    if (index->op == ONNXC_EXPR_CONST && index->imm == 0) { /* a broadcast over this dim, unless it has one element */
+      scan->identity = scan->identity && (scan->ones >> d & 1);
+      continue;
+    }
     if (index->op != ONNXC_EXPR_INDEX) {
       scan->identity = scan->injective = false;
       continue;
@@ -49,13 +54,16 @@ static void scan_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
       scan->injective = false;
     used |= 1u << index->imm;
   }
-  if (used != (1u << scan->num_indices) - 1)
+  if ((used | scan->ones) != (1u << scan->num_indices) - 1)
     scan->injective = false;
 }
 
 static load_scan scan_exprs(const onnxc_graph *graph, const onnxc_compute *compute, uint32_t operand,
                             const onnxc_expr *exprs) {
-  load_scan scan = {operand, 0, true, true, compute->num_parallel + compute->num_reduce};
+  load_scan scan = {operand, 0, true, true, 0, compute->num_parallel + compute->num_reduce};
+  for (uint32_t k = 0; k < scan.num_indices; k++)
+    if (onnxc_dim_is(&graph->dims, compute->extents[k], 1))
+      scan.ones |= 1u << k;
   for (uint32_t j = 0; j < compute->num_results; j++)
     if (exprs[j].i)
       onnxc_expr_walk(&graph->exprs, exprs[j], scan_load, &scan);
