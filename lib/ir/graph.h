@@ -148,6 +148,7 @@ typedef struct onnxc_graph {
   ONNXC_VEC(onnxc_constraint) constraints;
   uint32_t folded_nodes; /* nodes of the source that became constants; for reports */
   uint32_t source_nodes; /* nodes of the source model */
+  uint32_t facts;        /* what passes have established: ONNXC_FACT_... of pass.h; not in the text */
 } onnxc_graph;
 
 void onnxc_graph_init(onnxc_graph *graph, onnxc_arena *arena, onnxc_diag *diag);

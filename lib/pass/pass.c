@@ -1,7 +1,7 @@
 /* pass.c -- the pass manager: runs passes by name and keeps their contracts.
  *
- * Facts hold from the pass that gives them to one that breaks them. What holds at the start is read off
- * the graph, so that a pass may be run alone on a graph that was parsed.
+ * Facts hold from the pass that gives them to one that breaks them, and are kept with the graph. What can be read
+ * off a graph that was parsed or imported is.
  */
 #include "pass/pass.h"
 
@@ -42,7 +42,7 @@ const onnxc_pass *onnxc_pass_find(const char *name, size_t length) {
 }
 
 static uint32_t facts_of(const onnxc_graph *graph) {
-  uint32_t facts = ONNXC_FACT_EXPANDED;
+  uint32_t facts = graph->facts | ONNXC_FACT_EXPANDED;
   for (uint32_t i = 0; i < graph->order.length; i++) {
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[i]);
     if (node->op == ONNXC_OP_SOFTMAX || node->op == ONNXC_OP_LOG_SOFTMAX || node->op == ONNXC_OP_NORMALIZE)
@@ -64,17 +64,17 @@ static double now(void) {
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-static onnxc_status run_one(onnxc_graph *graph, const onnxc_pass *pass, uint32_t *facts,
-                            const onnxc_pass_options *options) {
-  if (pass->needs & ~*facts)
+static onnxc_status run_one(onnxc_graph *graph, const onnxc_pass *pass, const onnxc_pass_options *options) {
+  uint32_t missing = pass->needs & ~graph->facts;
+  if (missing)
     return onnxc_error(graph->diag, ONNXC_USAGE, "pass '%s' must run after %s", pass->name,
-                       pass->needs & ~*facts & ONNXC_FACT_EXPANDED ? "'expand'"
-                       : pass->needs & ~*facts & ONNXC_FACT_ROLES  ? "'recognise'"
-                                                                   : "'layout'");
+                       missing & ONNXC_FACT_EXPANDED ? "'expand'"
+                       : missing & ONNXC_FACT_ROLES  ? "'recognise'"
+                                                     : "'layout'");
   double start = now();
   ONNXC_TRY(pass->run(graph, options));
   double seconds = now() - start;
-  *facts = (*facts & ~pass->breaks) | pass->gives;
+  graph->facts = (graph->facts & ~pass->breaks) | pass->gives;
   if (options->verify)
     ONNXC_TRY(onnxc_graph_verify(graph, pass->name));
   if (options->after)
@@ -83,7 +83,7 @@ static onnxc_status run_one(onnxc_graph *graph, const onnxc_pass *pass, uint32_t
 }
 
 onnxc_status onnxc_run_passes(onnxc_graph *graph, const char *names, const onnxc_pass_options *options) {
-  uint32_t facts = facts_of(graph);
+  graph->facts = facts_of(graph);
   while (*names) {
     names += strspn(names, ", ");
     size_t length = strcspn(names, ", ");
@@ -92,7 +92,7 @@ onnxc_status onnxc_run_passes(onnxc_graph *graph, const char *names, const onnxc
     const onnxc_pass *pass = onnxc_pass_find(names, length);
     if (!pass)
       return onnxc_error(graph->diag, ONNXC_USAGE, "there is no pass '%.*s'", (int)length, names);
-    ONNXC_TRY(run_one(graph, pass, &facts, options));
+    ONNXC_TRY(run_one(graph, pass, options));
     names += length;
   }
   return ONNXC_OK;

@@ -7,7 +7,7 @@
  */
 #include "pass/pass.h"
 
-const char onnxc_pipeline[] = "infer,fold,infer,simplify,dce,"
+const char onnxc_pipeline[] = "infer,fold,simplify,dce,"
                               "expand,fold,simplify,dce,"
                               "fuse,simplify,dce,"
                               "recognise,layout,pack,dce";
