@@ -310,6 +310,33 @@ static bool one_quotient(const onnxc_dims *dims, onnxc_dim x, int64_t b, int64_t
   return true;
 }
 
+/* x = g*high + low with 0 <= low < g for the largest g > 1 that divides b; g, or 0 if there is none. Then
+ * x floordiv b = high floordiv (b/g): a lane within a vector within a block does not count. */
+static int64_t split_low(onnxc_dims *dims, const onnxc_linear *x, int64_t b, onnxc_dim *high, onnxc_dim *low) {
+  int64_t best = 0;
+  for (uint32_t t = 0; t < x->num_terms; t++) {
+    int64_t g = gcd(x->terms[t].coefficient, b);
+    if (g <= 1 || g <= best)
+      continue;
+    onnxc_dim above = onnxc_dim_const(dims, (int64_t)floor_div(x->constant, g));
+    onnxc_dim below = onnxc_dim_const(dims, (int64_t)floor_mod(x->constant, g));
+    for (uint32_t i = 0; i < x->num_terms; i++) {
+      int64_t coefficient = x->terms[i].coefficient;
+      if (coefficient % g == 0)
+        above = onnxc_dim_scaled_add(dims, above, 1, x->terms[i].atom, coefficient / g);
+      else
+        below = onnxc_dim_scaled_add(dims, below, 1, x->terms[i].atom, coefficient);
+    }
+    interval range = interval_of(dims, below);
+    if (range.low < 0 || range.high >= g)
+      continue;
+    best = g;
+    *high = above;
+    *low = below;
+  }
+  return best;
+}
+
 static onnxc_dim floordiv_constant(onnxc_dims *dims, onnxc_dim a, int64_t b) {
   onnxc_dim rest;
   int64_t whole;
@@ -321,6 +348,10 @@ static onnxc_dim floordiv_constant(onnxc_dims *dims, onnxc_dim a, int64_t b) {
   int64_t common = common_divisor(&x, b);
   if (common > 1)
     return onnxc_dim_add(dims, quotient, floordiv_constant(dims, shrink(dims, &x, common), b / common));
+  onnxc_dim high, low;
+  int64_t unit = split_low(dims, &x, b, &high, &low);
+  if (unit)
+    return onnxc_dim_add(dims, quotient, floordiv_constant(dims, high, b / unit));
   const onnxc_dim_node *atom = x.num_terms == 1 ? onnxc_dims_node(dims, x.terms[0].atom) : NULL;
   int64_t inner;
   if (atom && atom->kind == ONNXC_DIM_FLOORDIV && x.terms[0].coefficient == 1 &&
@@ -361,6 +392,10 @@ static onnxc_dim mod_constant(onnxc_dims *dims, onnxc_dim a, int64_t b) {
     onnxc_dim small = mod_constant(dims, shrink(dims, &x, common), b / common);
     return onnxc_dim_addc(dims, onnxc_dim_mulc(dims, small, common), x.constant % common);
   }
+  onnxc_dim high, low;
+  int64_t unit = split_low(dims, &x, b, &high, &low);
+  if (unit)
+    return onnxc_dim_scaled_add(dims, low, 1, mod_constant(dims, high, b / unit), unit);
   return binary(dims, ONNXC_DIM_MOD, rest, onnxc_dim_const(dims, b));
 }
 
