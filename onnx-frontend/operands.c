@@ -14,8 +14,11 @@ bool onnxc_import_dims(onnxc_importer *in, const char *name, uint32_t k, const o
     return true;
   }
   onnxc_value value = onnxc_import_optional(in, k);
-  if (!value.i)
-    return true;
+  return !value.i || onnxc_import_dims_of(in, k, value, dims, count);
+}
+
+bool onnxc_import_dims_of(onnxc_importer *in, uint32_t k, onnxc_value value, const onnxc_dim **dims, uint32_t *count) {
+  onnxc_graph *graph = in->graph;
   const onnxc_value_info *info = onnxc_value_of(graph, value);
   if (info->rank > 1 || !onnxc_dtype_is_int(info->dtype)) {
     onnxc_import_error(in, ONNXC_BAD_INPUT, "input %u must be a list of integers, not rank %u %s", k, info->rank,

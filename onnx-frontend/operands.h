@@ -11,6 +11,8 @@
 /* Attribute `name` (NULL = there is none) if present, else input k, if present: its integers. *dims is NULL when
  * neither is there. False after an error. */
 bool onnxc_import_dims(onnxc_importer *in, const char *name, uint32_t k, const onnxc_dim **dims, uint32_t *count);
+/* The integers of a value that stands for input k. */
+bool onnxc_import_dims_of(onnxc_importer *in, uint32_t k, onnxc_value value, const onnxc_dim **dims, uint32_t *count);
 /* The one integer of a scalar input; none after an error. */
 onnxc_dim onnxc_import_scalar_dim(onnxc_importer *in, uint32_t k);
 

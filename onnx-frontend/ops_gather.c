@@ -8,8 +8,9 @@
 
 static onnxc_status failed(onnxc_importer *in) { return in->graph->diag->status; }
 
-/* Least and greatest element of a constant integer tensor; false if it is none. */
-static bool constant_range(const onnxc_graph *graph, onnxc_value value, int64_t *low, int64_t *high) {
+/* Least and greatest of the elements first, first + step, .. of a constant integer tensor; false if it is none. */
+static bool constant_range(const onnxc_graph *graph, onnxc_value value, int64_t first, int64_t step, int64_t *low,
+                           int64_t *high) {
   const onnxc_value_info *info = onnxc_value_of(graph, value);
   int64_t shape[ONNXC_MAX_RANK], count = 1;
   if (!info->data || !onnxc_value_static_shape(graph, value, shape))
@@ -19,7 +20,7 @@ static bool constant_range(const onnxc_graph *graph, onnxc_value value, int64_t 
   *low = INT64_MAX;
   *high = INT64_MIN;
   size_t size = onnxc_dtype_bytes(info->dtype);
-  for (int64_t k = 0; k < count; k++) {
+  for (int64_t k = first; k < count; k += step) {
     int64_t element = onnxc_scalar_to_i64(info->dtype, (const char *)info->data + (size_t)k * size);
     *low = element < *low ? element : *low;
     *high = element > *high ? element : *high;
@@ -27,13 +28,14 @@ static bool constant_range(const onnxc_graph *graph, onnxc_value value, int64_t 
   return true;
 }
 
-/* An element of `indices` as an index into a dim; false after an error (a constant outside of a known dim). */
-static bool safe_index(onnxc_importer *in, onnxc_value indices, onnxc_expr element, onnxc_dim extent,
-                       onnxc_expr *index) {
+/* An element of `indices`, one of those at first, first + step, .., as an index into a dim; false after an error (a
+ * constant outside of a known dim). */
+static bool safe_index(onnxc_importer *in, onnxc_value indices, int64_t first, int64_t step, onnxc_expr element,
+                       onnxc_dim extent, onnxc_expr *index) {
   onnxc_exprs *pool = &in->graph->exprs;
   int64_t low, high, whole;
   *index = element = e_i64(pool, element);
-  bool known = constant_range(in->graph, indices, &low, &high);
+  bool known = constant_range(in->graph, indices, first, step, &low, &high);
   onnxc_expr end = e_dim(pool, extent);
   if (!known || low < 0)
     *index = onnxc_expr_select(pool, e_lt(pool, element, e_int(pool, 0)), e_add(pool, element, end), element);
@@ -120,7 +122,7 @@ onnxc_status onnxc_import_Gather(onnxc_importer *in) {
       extents[rank++] = info.dims[d];
     }
   }
-  if (!safe_index(in, indices, onnxc_expr_load(pool, at.dtype, 1, at.rank, place), info.dims[axis], &index[axis]))
+  if (!safe_index(in, indices, 0, 1, onnxc_expr_load(pool, at.dtype, 1, at.rank, place), info.dims[axis], &index[axis]))
     return failed(in);
   return finish_gather(in, rank, extents, x, indices, index);
 }
@@ -151,7 +153,7 @@ onnxc_status onnxc_import_GatherElements(onnxc_importer *in) {
   onnxc_expr place[ONNXC_MAX_RANK];
   for (uint32_t d = 0; d < at.rank; d++)
     place[d] = e_index(pool, d);
-  if (!safe_index(in, indices, onnxc_expr_load(pool, at.dtype, 1, at.rank, place), info.dims[axis], &index[axis]))
+  if (!safe_index(in, indices, 0, 1, onnxc_expr_load(pool, at.dtype, 1, at.rank, place), info.dims[axis], &index[axis]))
     return failed(in);
   return finish_gather(in, at.rank, at.dims, x, indices, index);
 }
@@ -185,7 +187,8 @@ onnxc_status onnxc_import_GatherND(onnxc_importer *in) {
         return failed(in);
     } else if (d < first) {
       place[outer] = e_int(pool, (int64_t)d - batch);
-      if (!safe_index(in, indices, onnxc_expr_load(pool, at.dtype, 1, at.rank, place), info.dims[d], &index[d]))
+      if (!safe_index(in, indices, d - batch, length, onnxc_expr_load(pool, at.dtype, 1, at.rank, place), info.dims[d],
+                      &index[d]))
         return failed(in);
     } else {
       index[d] = e_index(pool, outer + d - first);

@@ -155,8 +155,9 @@ static slice slice_backward(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, 
   if (onnxc_dim_is_const(dims, start, &number) && number >= INT32_MAX)
     start = last;
   else
-    start = onnxc_dim_min(dims, from_end(dims, start, whole), last);
-  if (onnxc_dim_is_const(dims, end, &number) && number <= INT32_MIN)
+    start = onnxc_dim_min(dims, onnxc_dim_max(dims, from_end(dims, start, whole), zero), last);
+  /* The largest number, too, is taken for "to the very end": else nothing would be left ever. */
+  if (onnxc_dim_is_const(dims, end, &number) && (number <= INT32_MIN || number >= INT32_MAX))
     end = none;
   else
     end = onnxc_dim_max(dims, from_end(dims, end, whole), none);
@@ -178,6 +179,44 @@ static slice slice_of(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, onnxc_
                  onnxc_dim_select(dims, down, backward.extent, forward.extent)};
 }
 
+static onnxc_expr saturate(void *arg, onnxc_exprs *pool, const onnxc_expr *x) {
+  (void)arg;
+  onnxc_expr low = e_max(pool, x[0], e_int(pool, INT32_MIN));
+  return onnxc_expr_cast(pool, ONNXC_I32, e_min(pool, low, e_int(pool, INT32_MAX)));
+}
+
+/* Symbols for the elements of a short list, bound to itself rather than to what it is computed from. */
+static void name_elements(onnxc_graph *graph, onnxc_value value) {
+  const onnxc_value_info *info = onnxc_value_of(graph, value);
+  int64_t count = 1;
+  if (info->rank == 1 && onnxc_dim_is_const(&graph->dims, info->dims[0], &count) && count <= ONNXC_MAX_RANK) {
+    onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, ONNXC_MAX_RANK);
+    for (uint32_t k = 0; k < (uint32_t)count; k++) {
+      onnxc_sym sym = onnxc_sym_new(&graph->dims, onnxc_arena_printf(graph->arena, "v%u_%u", value.i, k),
+                                    ONNXC_SYM_ELEMENT, value.i, k);
+      onnxc_dims_symbol(&graph->dims, sym)->low = INT32_MIN;
+      onnxc_dims_symbol(&graph->dims, sym)->high = INT32_MAX;
+      elements[k] = onnxc_dim_sym(&graph->dims, sym);
+    }
+    onnxc_value_of(graph, value)->elements = elements;
+  }
+}
+
+/* Starts or ends. Those that a caller of the model passes may be the extremes of int64, with which one can't count. */
+static bool read_bounds(onnxc_importer *in, const char *name, uint32_t k, const onnxc_dim **dims, uint32_t *count) {
+  onnxc_value value = onnxc_import_optional(in, k);
+  if (!name && value.i) {
+    const onnxc_value_info *info = onnxc_value_of(in->graph, value);
+    if (!info->producer.i && !info->data && info->dtype == ONNXC_I64) {
+      value = onnxc_build_map(in->graph, in->where, 1, &value, saturate, NULL);
+      if (value.i)
+        name_elements(in->graph, value);
+      return value.i && onnxc_import_dims_of(in, k, value, dims, count);
+    }
+  }
+  return onnxc_import_dims(in, name, k, dims, count);
+}
+
 onnxc_status onnxc_import_Slice(onnxc_importer *in) {
   onnxc_graph *graph = in->graph;
   onnxc_dims *dims = &graph->dims;
@@ -186,8 +225,8 @@ onnxc_status onnxc_import_Slice(onnxc_importer *in) {
   const onnxc_dim *starts, *ends, *axes, *steps;
   uint32_t count, num_ends, num_axes, num_steps;
   bool old = in->opset < 10;
-  if (!x.i || !onnxc_import_dims(in, old ? "starts" : NULL, 1, &starts, &count) ||
-      !onnxc_import_dims(in, old ? "ends" : NULL, 2, &ends, &num_ends) ||
+  if (!x.i || !read_bounds(in, old ? "starts" : NULL, 1, &starts, &count) ||
+      !read_bounds(in, old ? "ends" : NULL, 2, &ends, &num_ends) ||
       !onnxc_import_dims(in, old ? "axes" : NULL, 3, &axes, &num_axes) ||
       !onnxc_import_dims(in, NULL, 4, &steps, &num_steps))
     return failed(in);

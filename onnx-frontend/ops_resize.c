@@ -39,7 +39,8 @@ static bool read_attributes(resize_job *job, bool simple) {
                                             "tf_half_pixel_for_nn"};
   static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"};
   onnxc_importer *in = job->in;
-  int mode = choice(in, "mode", "nearest", 4, modes), transform = ONNXC_ASYMMETRIC, rounding = ONNXC_ROUND_FLOOR;
+  int mode = choice(in, "mode", "nearest", 4, modes), transform = ONNXC_ASYMMETRIC;
+  int rounding = strcmp(in->op_type, "Resize") == 0 ? ONNXC_ROUND_SIMPLE : ONNXC_ROUND_FLOOR;
   if (!simple) {
     transform = choice(in, "coordinate_transformation_mode", "half_pixel", 7, coordinates);
     rounding = choice(in, "nearest_mode", "round_prefer_floor", 4, roundings);

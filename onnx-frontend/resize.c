@@ -50,7 +50,9 @@ static onnxc_coordinate exact_coordinate(onnxc_dims *dims, const onnxc_resize *r
     at.b = onnxc_dim_select(dims, one, zero, half);
     return at;
   }
-  case ONNXC_TF_HALF_PIXEL_FOR_NN: /* (i + 1/2) / scale */ at.b = q; return at;
+  case ONNXC_TF_HALF_PIXEL_FOR_NN: /* (i + 1/2) / scale, but nothing moves when the scale is 1 */
+    at.b = onnxc_dim_select(dims, onnxc_dim_eq(dims, p, q), zero, q);
+    return at;
   case ONNXC_HALF_PIXEL_SYMMETRIC: { /* half_pixel about the middle: + in/2 - out / (2 * scale) */
     onnxc_dim off = onnxc_dim_sub(dims, onnxc_dim_mul(dims, axis->in, p), onnxc_dim_mul(dims, axis->out, q));
     at.b = onnxc_dim_add(dims, half, off);
@@ -88,7 +90,7 @@ static onnxc_expr float_coordinate(onnxc_graph *graph, const onnxc_resize *resiz
     return safe_divide(pool, e_mul(pool, i, last), e_sub(pool, length, f32(pool, 1)), zero);
   onnxc_expr x = e_div(pool, e_add(pool, i, f32(pool, 0.5)), scale);
   if (resize->coordinates == ONNXC_TF_HALF_PIXEL_FOR_NN)
-    return x;
+    return onnxc_expr_select(pool, e_eq(pool, scale, f32(pool, 1)), i, x);
   x = e_sub(pool, x, f32(pool, 0.5));
   if (resize->coordinates == ONNXC_PYTORCH_HALF_PIXEL)
     return onnxc_expr_select(pool, e_gt(pool, f32_dim(pool, axis->out), f32(pool, 1)), x, zero);
@@ -168,6 +170,12 @@ static onnxc_expr clamped_floor(onnxc_graph *graph, const onnxc_resize_axis *axi
   return index;
 }
 
+/* A scale below 1, where it is known. */
+static bool shrinks(const onnxc_dims *dims, const onnxc_resize_axis *axis) {
+  int64_t p, q;
+  return onnxc_dim_is_const(dims, axis->p, &p) && onnxc_dim_is_const(dims, axis->q, &q) && p < q;
+}
+
 onnxc_expr onnxc_resize_nearest(onnxc_graph *graph, const onnxc_resize *resize, const onnxc_resize_axis *axis,
                                 const onnxc_coordinate *at) {
   onnxc_exprs *pool = &graph->exprs;
@@ -176,6 +184,7 @@ onnxc_expr onnxc_resize_nearest(onnxc_graph *graph, const onnxc_resize *resize, 
     onnxc_dim a = at->a, b = at->b, c = at->c;
     switch (resize->rounding) {
     case ONNXC_ROUND_FLOOR: break;
+    case ONNXC_ROUND_SIMPLE: b = shrinks(dims, axis) ? onnxc_dim_addc(dims, onnxc_dim_add(dims, b, c), -1) : b; break;
     case ONNXC_ROUND_CEIL: b = onnxc_dim_addc(dims, onnxc_dim_add(dims, b, c), -1); break;
     case ONNXC_ROUND_PREFER_CEIL:  /* floor(x + 1/2) */
     case ONNXC_ROUND_PREFER_FLOOR: /* ceil(x - 1/2) */
@@ -193,6 +202,10 @@ onnxc_expr onnxc_resize_nearest(onnxc_graph *graph, const onnxc_resize *resize, 
   case ONNXC_ROUND_CEIL: x = onnxc_expr_unary(pool, ONNXC_EXPR_CEIL, x); break;
   case ONNXC_ROUND_PREFER_CEIL: x = onnxc_expr_unary(pool, ONNXC_EXPR_FLOOR, e_add(pool, x, half)); break;
   case ONNXC_ROUND_PREFER_FLOOR: x = onnxc_expr_unary(pool, ONNXC_EXPR_CEIL, e_sub(pool, x, half)); break;
+  case ONNXC_ROUND_SIMPLE:
+    x = onnxc_expr_select(pool, e_lt(pool, axis->scale, f32(pool, 1)), onnxc_expr_unary(pool, ONNXC_EXPR_CEIL, x),
+                          onnxc_expr_unary(pool, ONNXC_EXPR_FLOOR, x));
+    break;
   }
   return onnxc_resize_clamp(graph, e_i64(pool, x), axis->in);
 }

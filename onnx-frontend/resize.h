@@ -25,7 +25,8 @@ typedef enum onnxc_rounding {
   ONNXC_ROUND_PREFER_FLOOR,
   ONNXC_ROUND_PREFER_CEIL,
   ONNXC_ROUND_FLOOR,
-  ONNXC_ROUND_CEIL
+  ONNXC_ROUND_CEIL,
+  ONNXC_ROUND_SIMPLE /* opset 10: floor when growing, ceil when shrinking */
 } onnxc_rounding;
 
 typedef struct onnxc_resize_axis {
