@@ -160,7 +160,8 @@ static slice slice_backward(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, 
   if (onnxc_dim_is_const(dims, end, &number) && (number <= INT32_MIN || number >= INT32_MAX))
     end = none;
   else
-    end = onnxc_dim_max(dims, from_end(dims, end, whole), none);
+    end = onnxc_dim_select(dims, onnxc_dim_eq(dims, end, onnxc_dim_const(dims, INT32_MAX)), none,
+                           onnxc_dim_max(dims, from_end(dims, end, whole), none));
   onnxc_dim room = onnxc_dim_max(dims, onnxc_dim_sub(dims, start, end), zero);
   return (slice){start, step, onnxc_dim_ceildiv(dims, room, onnxc_dim_mulc(dims, step, -1))};
 }
