@@ -17,15 +17,15 @@ typedef struct cast_rule {
 
 /* The largest finite value, and the lowest magnitude that rounds beyond it (itself beyond iff `ties`). */
 typedef struct f8_range {
-  onnxc_dtype dtype;
   double max, overflow;
+  onnxc_dtype dtype;
   bool ties;
 } f8_range;
 
-static const f8_range ranges[] = {{ONNXC_F8E4M3FN, 448, 464, false},
-                                  {ONNXC_F8E4M3FNUZ, 240, 248, true},
-                                  {ONNXC_F8E5M2, 57344, 61440, true},
-                                  {ONNXC_F8E5M2FNUZ, 57344, 61440, true}};
+static const f8_range ranges[] = {{448, 464, ONNXC_F8E4M3FN, false},
+                                  {240, 248, ONNXC_F8E4M3FNUZ, true},
+                                  {57344, 61440, ONNXC_F8E5M2, true},
+                                  {57344, 61440, ONNXC_F8E5M2FNUZ, true}};
 
 static const f8_range *range_of(onnxc_dtype dtype) {
   for (size_t k = 0; k < sizeof ranges / sizeof *ranges; k++)

@@ -31,8 +31,8 @@ bool onnxc_build_broadcast_shapes(onnxc_graph *graph, const char *where, uint32_
 /* Where an operand's dim `dim` is read when the output axis of extent `extent` is at `index`. */
 onnxc_expr onnxc_build_broadcast_index(onnxc_graph *graph, onnxc_dim dim, onnxc_dim extent, onnxc_expr index);
 /* The broadcast shape of n values; false after an error. */
-bool onnxc_build_broadcast(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
-                           uint32_t *rank, onnxc_dim *dims);
+bool onnxc_build_broadcast(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values, uint32_t *rank,
+                           onnxc_dim *dims);
 /* The load of operand number `operand` (the given value) at output point i0..i(rank-1), broadcast. */
 onnxc_expr onnxc_build_broadcast_load(onnxc_graph *graph, onnxc_value value, uint32_t operand, uint32_t rank,
                                       const onnxc_dim *dims);
@@ -45,8 +45,7 @@ typedef onnxc_expr (*onnxc_build_scalar_fn)(void *arg, onnxc_exprs *pool, const 
 onnxc_value onnxc_build_map(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
                             onnxc_build_scalar_fn scalar, void *arg);
 onnxc_value onnxc_build_unary(onnxc_graph *graph, const char *where, onnxc_expr_op op, onnxc_value a);
-onnxc_value onnxc_build_binary(onnxc_graph *graph, const char *where, onnxc_expr_op op, onnxc_value a,
-                               onnxc_value b);
+onnxc_value onnxc_build_binary(onnxc_graph *graph, const char *where, onnxc_expr_op op, onnxc_value a, onnxc_value b);
 onnxc_value onnxc_build_cast(onnxc_graph *graph, const char *where, onnxc_dtype dtype, onnxc_value a);
 
 /* ---- constants and shapes ---- */
@@ -54,8 +53,7 @@ onnxc_value onnxc_build_cast(onnxc_graph *graph, const char *where, onnxc_dtype 
 onnxc_value onnxc_build_scalar_f64(onnxc_graph *graph, onnxc_dtype dtype, double value); /* rank 0 */
 onnxc_value onnxc_build_scalar_i64(onnxc_graph *graph, onnxc_dtype dtype, int64_t value);
 /* A 1-d i64 tensor whose elements are dims (a compute with elements known). */
-onnxc_value onnxc_build_shape_tensor(onnxc_graph *graph, const char *where, uint32_t count,
-                                     const onnxc_dim *elements);
+onnxc_value onnxc_build_shape_tensor(onnxc_graph *graph, const char *where, uint32_t count, const onnxc_dim *elements);
 
 /* ---- movement: a result element is one element of x ---- */
 
@@ -79,11 +77,11 @@ onnxc_value onnxc_build_concat(onnxc_graph *graph, const char *where, uint32_t n
 onnxc_expr onnxc_build_neutral(onnxc_exprs *pool, onnxc_expr_op combiner, onnxc_dtype dtype);
 
 /* Reduces the dims with reduce[d] true by `combiner` (ADD, MUL, MIN, MAX, AND, OR). `element` maps x's element to the
- * reduced one (NULL = itself), `finish` maps the accumulator to the result (NULL = itself). keepdims leaves ones. Floats
- * narrower than f32 are reduced in f32, and the result is cast back. */
-onnxc_value onnxc_build_reduce(onnxc_graph *graph, const char *where, onnxc_value x, const bool *reduce,
-                               bool keepdims, onnxc_expr_op combiner, onnxc_build_scalar_fn element,
-                               onnxc_build_scalar_fn finish, void *arg);
+ * reduced one (NULL = itself), `finish` maps the accumulator to the result (NULL = itself). keepdims leaves ones.
+ * Floats narrower than f32 are reduced in f32, and the result is cast back. */
+onnxc_value onnxc_build_reduce(onnxc_graph *graph, const char *where, onnxc_value x, const bool *reduce, bool keepdims,
+                               onnxc_expr_op combiner, onnxc_build_scalar_fn element, onnxc_build_scalar_fn finish,
+                               void *arg);
 
 /* The type to compute in: f32 for narrower floats, else dtype itself. */
 onnxc_dtype onnxc_build_wide(onnxc_dtype dtype);
@@ -103,10 +101,10 @@ typedef struct onnxc_conv {
   int64_t group;
   int64_t stride[ONNXC_MAX_RANK], dilation[ONNXC_MAX_RANK];
   onnxc_dim pad_low[ONNXC_MAX_RANK], pad_high[ONNXC_MAX_RANK]; /* may be symbolic (SAME_*) */
-  onnxc_dim out[ONNXC_MAX_RANK]; /* output extents; none = what follows from the pads */
+  onnxc_dim out[ONNXC_MAX_RANK];                               /* output extents; none = what follows from the pads */
 } onnxc_conv;
-onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value x, onnxc_value w,
-                             onnxc_value bias, const onnxc_conv *conv);
+onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value x, onnxc_value w, onnxc_value bias,
+                             const onnxc_conv *conv);
 
 /* More builders (pooling, gather, pad, resize, softmax, ...) stand beside the importer or generic that needs them
  * first, and move here when a second one does. */
@@ -115,6 +113,7 @@ onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value 
 #if defined(__GNUC__)
 __attribute__((format(printf, 4, 5)))
 #endif
-onnxc_value onnxc_build_error(onnxc_graph *graph, onnxc_status status, const char *where, const char *format, ...);
+onnxc_value
+onnxc_build_error(onnxc_graph *graph, onnxc_status status, const char *where, const char *format, ...);
 
 #endif

@@ -9,14 +9,15 @@
 
 onnxc_expr onnxc_build_neutral(onnxc_exprs *pool, onnxc_expr_op combiner, onnxc_dtype dtype) {
   bool is_float = onnxc_dtype_is_float(dtype), is_signed = onnxc_dtype_is_signed(dtype);
-  unsigned bits = onnxc_dtype_is_bool(dtype) ? 1 : (unsigned)onnxc_dtype_bytes(dtype) * 8;
+  size_t bytes = onnxc_dtype_bytes(dtype);
+  unsigned bits = onnxc_dtype_is_bool(dtype) ? 1 : bytes == 1 || bytes == 2 || bytes == 4 ? (unsigned)bytes * 8 : 64;
   switch (combiner) {
   case ONNXC_EXPR_MUL: return is_float ? onnxc_expr_f64(pool, dtype, 1) : onnxc_expr_i64(pool, dtype, 1);
   case ONNXC_EXPR_AND: return onnxc_expr_i64(pool, dtype, bits == 1 ? 1 : -1);
   case ONNXC_EXPR_MIN:
     if (is_float)
       return onnxc_expr_f64(pool, dtype, INFINITY);
-    return onnxc_expr_i64(pool, dtype, (int64_t)(UINT64_MAX >> (64 - bits + (is_signed ? 1 : 0))));
+    return onnxc_expr_i64(pool, dtype, (int64_t)(UINT64_MAX >> (64 - bits) >> (is_signed ? 1 : 0)));
   case ONNXC_EXPR_MAX:
     if (is_float)
       return onnxc_expr_f64(pool, dtype, -INFINITY);

@@ -194,7 +194,7 @@ node_counts node_cases_run(const char *root, const char *folder, const char *con
     if (strncmp(entry->d_name, "test_", 5) == 0)
       names[num_names++] = strdup(entry->d_name);
   closedir(directory);
-  qsort(names, num_names, sizeof names[0], by_name);
+  qsort((void *)names, num_names, sizeof names[0], by_name);
   for (size_t k = 0; k < num_names; k++) {
     snprintf(path, sizeof path, "%s/%s/%s", root, folder, names[k]);
     node_result result = node_case_run(path, ops, symbolic, message, sizeof message);

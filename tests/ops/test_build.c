@@ -72,7 +72,7 @@ static float element(const onnxc_array *array, const int64_t *index) {
 
 /* The element of `array` that numpy would use at output point `index`. */
 static float broadcast_element(const onnxc_array *array, uint32_t rank, const int64_t *index) {
-  int64_t own[ONNXC_MAX_RANK];
+  int64_t own[ONNXC_MAX_RANK] = {0};
   for (uint32_t d = 0; d < array->rank; d++)
     own[d] = array->dims[d] == 1 ? 0 : index[d + rank - array->rank];
   return element(array, own);
@@ -115,7 +115,7 @@ static void check_sub(uint32_t a_rank, const int64_t *a_shape, bool a_symbolic, 
   onnxc_value a = add_input(a_rank, a_shape, a_symbolic, 1), b = add_input(b_rank, b_shape, b_symbolic, 100);
   const onnxc_array *out = result_of(onnxc_build_binary(&f.graph, "sub", ONNXC_EXPR_SUB, a, b));
   uint32_t rank;
-  int64_t shape[ONNXC_MAX_RANK], index[ONNXC_MAX_RANK] = {0};
+  int64_t shape[ONNXC_MAX_RANK] = {0}, index[ONNXC_MAX_RANK] = {0};
   bool fits = broadcast_shape(&f.inputs[0], &f.inputs[1], &rank, shape);
   cr_expect(fits == (out != NULL), "%s", f.diag.text);
   if (!fits)
@@ -260,7 +260,7 @@ Test(build, transpose_and_expand) {
     cr_expect_eq(y.i == x.i, code / 2 == 0, "the identity does nothing");
     const onnxc_array *out = result_of(y);
     cr_assert(out, "%s", f.diag.text);
-    int64_t at[3] = {0}, from[3];
+    int64_t at[3] = {0}, from[3] = {0};
     do {
       for (uint32_t d = 0; d < 3; d++)
         from[perm[d]] = at[d];
@@ -313,7 +313,7 @@ static float reduced(const onnxc_array *x, const bool *reduce, const int64_t *at
     return acc;
   do {
     bool mine = true;
-    for (uint32_t d = 0; d < x->rank; d++)
+    for (uint32_t d = 0; d < 3; d++)
       mine = mine && (reduce[d] || index[d] == at[d]);
     float v = element(x, index);
     if (mine)
@@ -410,7 +410,7 @@ static void check_matmul(const matmul_row *row, bool symbolic) {
   do {
     float sum = 0;
     for (int64_t k = 0; k < k_extent; k++) {
-      int64_t x[4], y[4];
+      int64_t x[4] = {0}, y[4] = {0};
       for (uint32_t d = 0; d + 2 < row->a_rank; d++)
         x[d] = row->a[d] == 1 ? 0 : at[d + batch - (row->a_rank - 2)];
       for (uint32_t d = 0; d + 2 < row->b_rank; d++)
