@@ -146,9 +146,37 @@ LLVMValueRef onnxc_vmath_tanh(const onnxc_vec *v, LLVMValueRef x) {
   return v_with_sign(v, size, x);
 }
 
+/* f32: an odd rational of degree 11 over 10. f64: x + x R(x^2) up to 1, beyond 1 - e^(-x^2) S(x), where e^(-x^2) needs
+ * no more care since it is small; both are rationals and share one division. */
 LLVMValueRef onnxc_vmath_erf(const onnxc_vec *v, LLVMValueRef x) {
   static const double p[] = {0x1.20dd74p+0, 0x1.924114p-3, 0x1.b65034p-5, 0x1.06ebfcp-8, 0x1.2e693p-12, 0x1.0987d2p-19};
   static const double q[] = {1, 0x1.03c9bep-1, 0x1.dd6ae4p-4, 0x1.fac3d2p-7, 0x1.3f651ep-10, 0x1.3ad278p-15};
-  LLVMValueRef c = v_at_least(v, v_at_most(v, x, 3.93), -3.93), z = v_mul(v, c, c);
-  return v_div(v, v_mul(v, c, v_poly(v, z, p, 6)), v_poly(v, z, q, 6));
+  static const double small_p[] = {0x1.06eba8214db69p-3, -0x1.449d4697bb627p-2,  -0x1.8be9da90719f4p-5,
+                                   -0x1.20def3858db7p-7, -0x1.03d78acca596ep-11, -0x1.5bd4b8e8fde01p-16};
+  static const double small_q[] = {1,
+                                   0x1.d790863efb4bbp-2,
+                                   0x1.8041ddb0976d5p-4,
+                                   0x1.5e63a0531c098p-7,
+                                   0x1.6b10d85806272p-11,
+                                   0x1.5d225d8fb6131p-16};
+  static const double large_p[] = {0x1.fffffc4829311p-1, 0x1.63dcda2a71dc8p+0, 0x1.e5d7eb1cb1c1p-1,
+                                   0x1.7e319ebc3f5ap-2,  0x1.5904db4041cb3p-4, 0x1.240ee1820a663p-7};
+  static const double large_q[] = {1,
+                                   0x1.425d1dc89798dp+1,
+                                   0x1.6535cb5ccbbd9p+1,
+                                   0x1.c187a21f19d8fp+0,
+                                   0x1.56c909fddea83p-1,
+                                   0x1.31c1ce45311e3p-3,
+                                   0x1.02d4f0bcbe8fp-6};
+  if (!v->wide) {
+    LLVMValueRef c = v_at_least(v, v_at_most(v, x, 3.93), -3.93), z = v_mul(v, c, c);
+    return v_div(v, v_mul(v, c, v_poly(v, z, p, 6)), v_poly(v, z, q, 6));
+  }
+  LLVMValueRef size = v_at_most(v, v_abs(v, x), 5.95), z = v_mul(v, size, size);
+  LLVMValueRef is_small = v_cmp(v, LLVMRealOLT, size, v_real(v, 1));
+  LLVMValueRef numerator = v_select(v, is_small, v_poly(v, z, small_p, 6), v_poly(v, size, large_p, 6));
+  LLVMValueRef ratio =
+      v_div(v, numerator, v_select(v, is_small, v_poly(v, z, small_q, 6), v_poly(v, size, large_q, 7)));
+  LLVMValueRef large = v_fma(v, v_neg(v, onnxc_vmath_exp(v, v_neg(v, z))), ratio, v_real(v, 1));
+  return v_with_sign(v, v_select(v, is_small, v_fma(v, size, ratio, size), large), x);
 }
