@@ -1,7 +1,8 @@
 /* ops_norm.c -- normalizations and softmax.
  *
  * Where the normalized dims are the last ones, the composite NORMALIZE (or SOFTMAX) says it all and the fuser decides;
- * the others are reductions and maps. Everything is computed in f32 at least, whatever the element type.
+ * the others are reductions and maps. Everything is computed in f32 at least, whatever the element type; composites
+ * take x and their parameters as they are, and see to that themselves.
  */
 #include "scalar.h"
 
@@ -98,11 +99,9 @@ static onnxc_value inverse_root(onnxc_importer *in, onnxc_value x, double epsilo
   return onnxc_import_map(in, 1, &x, scalar_inverse_root, &epsilon);
 }
 
-/* Input k in the type that x is computed in, or none. */
-static onnxc_value parameter(onnxc_importer *in, uint32_t k, onnxc_dtype x) {
-  if (!onnxc_import_optional(in, k).i)
-    return (onnxc_value){0};
-  return onnxc_import_narrow(in, onnxc_import_operand(in, k, "f"), onnxc_build_wide(x));
+/* Input k, of any float type, or none. */
+static onnxc_value parameter(onnxc_importer *in, uint32_t k) {
+  return onnxc_import_optional(in, k).i ? onnxc_import_operand(in, k, "f") : (onnxc_value){0};
 }
 
 static onnxc_status bind_as(onnxc_importer *in, uint32_t k, onnxc_value value, onnxc_dtype dtype) {
@@ -125,8 +124,7 @@ static onnxc_status import_softmax(onnxc_importer *in, onnxc_op op) {
   int64_t axis = onnxc_import_axis(in, onnxc_import_int(in, "axis", coerced ? 1 : -1), info.rank);
   if (axis < 0)
     return failed(in);
-  onnxc_value wide = onnxc_import_widen(in, x);
-  return bind_as(in, 0, composite(in, op, 1, &wide, axis, coerced ? info.rank - axis : 1, 0), info.dtype);
+  return onnxc_import_done(in, 0, composite(in, op, 1, &x, axis, coerced ? info.rank - axis : 1, 0));
 }
 
 onnxc_status onnxc_import_Softmax(onnxc_importer *in) { return import_softmax(in, ONNXC_OP_SOFTMAX); }
@@ -228,13 +226,11 @@ onnxc_status onnxc_import_LayerNormalization(onnxc_importer *in) {
   if (axis < 0)
     return failed(in);
   double epsilon = onnxc_import_float(in, "epsilon", 1e-5F);
-  onnxc_value wide = onnxc_import_widen(in, x);
-  onnxc_value operands[3] = {wide, parameter(in, 1, info.dtype), parameter(in, 2, info.dtype)};
+  onnxc_value operands[3] = {x, parameter(in, 1), parameter(in, 2)};
   if (!operands[1].i)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "no scale");
-  ONNXC_TRY(bind_as(in, 0,
-                    composite(in, ONNXC_OP_NORMALIZE, operands[2].i ? 3 : 2, operands, axis, info.rank - axis, epsilon),
-                    info.dtype));
+  onnxc_value y = composite(in, ONNXC_OP_NORMALIZE, operands[2].i ? 3 : 2, operands, axis, info.rank - axis, epsilon);
+  ONNXC_TRY(onnxc_import_done(in, 0, y));
   if (!onnxc_import_wants(in, 1) && !onnxc_import_wants(in, 2))
     return ONNXC_OK;
   bool over[ONNXC_MAX_RANK];
@@ -243,7 +239,7 @@ onnxc_status onnxc_import_LayerNormalization(onnxc_importer *in) {
   int64_t stash = onnxc_import_int(in, "stash_type", ONNXC_F32);
   if (stash != ONNXC_F32 && stash != ONNXC_BF16)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "stash_type %lld", (long long)stash);
-  onnxc_value mean = average(in, wide, over, false);
+  onnxc_value wide = onnxc_import_widen(in, x), mean = average(in, wide, over, false);
   ONNXC_TRY(bind_as(in, 1, mean, (onnxc_dtype)stash));
   onnxc_value variance = average(in, subtract(in, wide, mean), over, true);
   return bind_as(in, 2, inverse_root(in, variance, epsilon), (onnxc_dtype)stash);
@@ -256,12 +252,11 @@ onnxc_status onnxc_import_InstanceNormalization(onnxc_importer *in) {
   onnxc_value_info info = shape_of(in, x);
   if (info.rank < 3)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "input of rank %u", info.rank);
-  onnxc_value operands[3] = {onnxc_import_widen(in, x), along(in, parameter(in, 1, info.dtype), 1, info.rank),
-                             along(in, parameter(in, 2, info.dtype), 1, info.rank)};
+  onnxc_value operands[3] = {x, along(in, parameter(in, 1), 1, info.rank), along(in, parameter(in, 2), 1, info.rank)};
   if (!operands[1].i || !operands[2].i)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "no scale or no bias");
   double epsilon = onnxc_import_float(in, "epsilon", 1e-5F);
-  return bind_as(in, 0, composite(in, ONNXC_OP_NORMALIZE, 3, operands, 2, info.rank - 2, epsilon), info.dtype);
+  return onnxc_import_done(in, 0, composite(in, ONNXC_OP_NORMALIZE, 3, operands, 2, info.rank - 2, epsilon));
 }
 
 /* [N, C, ..] seen as [N, G, C / G, ..]. Up to opset 20 scale and bias are of length G, from then on C. */
@@ -279,9 +274,9 @@ onnxc_status onnxc_import_GroupNormalization(onnxc_importer *in) {
   dims[2] = onnxc_dim_floordiv(pool, info.dims[1], dims[1]);
   for (uint32_t d = 2; d < info.rank; d++)
     dims[d + 1] = info.dims[d];
-  onnxc_value operands[3] = {onnxc_build_reshape(graph, in->where, onnxc_import_widen(in, x), info.rank + 1, dims)};
+  onnxc_value operands[3] = {onnxc_build_reshape(graph, in->where, x, info.rank + 1, dims)};
   for (uint32_t k = 1; k < 3; k++) {
-    onnxc_value vector = parameter(in, k, info.dtype);
+    onnxc_value vector = parameter(in, k);
     if (!vector.i)
       return onnxc_import_error(in, ONNXC_BAD_INPUT, "no %s", k == 1 ? "scale" : "bias");
     if (in->opset < 21) {
@@ -295,7 +290,7 @@ onnxc_status onnxc_import_GroupNormalization(onnxc_importer *in) {
   }
   double epsilon = onnxc_import_float(in, "epsilon", 1e-5F);
   onnxc_value y = composite(in, ONNXC_OP_NORMALIZE, 3, operands, 2, info.rank - 1, epsilon);
-  return bind_as(in, 0, onnxc_build_reshape(graph, in->where, y, info.rank, info.dims), info.dtype);
+  return onnxc_import_done(in, 0, onnxc_build_reshape(graph, in->where, y, info.rank, info.dims));
 }
 
 /* ---- over any dims ---- */
@@ -310,9 +305,10 @@ onnxc_status onnxc_import_RMSNormalization(onnxc_importer *in) {
   if (!x.i)
     return failed(in);
   onnxc_value_info info = shape_of(in, x);
-  onnxc_value scale = parameter(in, 1, info.dtype);
+  onnxc_value scale = parameter(in, 1);
   if (!scale.i)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "no scale");
+  scale = onnxc_import_narrow(in, scale, onnxc_build_wide(info.dtype));
   int64_t axis = onnxc_import_axis(in, onnxc_import_int(in, "axis", -1), info.rank);
   if (axis < 0)
     return failed(in);
