@@ -57,7 +57,6 @@ static uint32_t analyse(compose *c, onnxc_expr e, uint32_t depth) {
   }
   n.row = depends(n.deps, c->row, true);
   n.lane = depends(n.deps, c->vec, !c->vec_reduces);
-  n.memo_deps = n.deps;
   ONNXC_PUSH(gen->arena, c->nodes, n);
   gen->locals.data[e.i].serial = gen->serial;
   gen->locals.data[e.i].local = c->nodes.length - 1;
@@ -74,16 +73,21 @@ static void mark_certain(compose *c, onnxc_expr e) {
     mark_certain(c, x->args[i]);
 }
 
-/* Loads in the arms of a select depend on its condition, too. */
-static void add_conditions(compose *c, onnxc_expr e, uint32_t deps, bool first) {
-  node *n = onnxc_compose_node(c, e);
-  if (!n->loads || (!first && (n->memo_deps | deps) == n->memo_deps))
-    return;
-  n->memo_deps |= deps;
-  const onnxc_expr_node *x = onnxc_exprs_node(c->exprs, e);
-  bool select = x->op == ONNXC_EXPR_SELECT;
-  for (uint32_t i = 0; i < x->num_args; i++)
-    add_conditions(c, x->args[i], select && i > 0 ? deps | onnxc_compose_node(c, x->args[0])->memo_deps : deps, false);
+/* Loads in the arms of a select depend on its condition, too. Users come after their arguments, so one sweep from
+ * the last node on passes everything down. */
+static void add_conditions(compose *c) {
+  for (uint32_t i = c->nodes.length; i-- > 0;) {
+    const node *n = &c->nodes.data[i];
+    const onnxc_expr_node *x = onnxc_exprs_node(c->exprs, n->e);
+    for (uint32_t k = 0; k < x->num_args; k++) {
+      node *arg = onnxc_compose_node(c, x->args[k]);
+      if (!arg->loads)
+        continue;
+      arg->under |= n->under;
+      if (x->op == ONNXC_EXPR_SELECT && k > 0)
+        arg->under |= onnxc_compose_node(c, x->args[0])->deps;
+    }
+  }
 }
 
 void onnxc_compose_analyse(compose *c, const onnxc_expr *roots, uint32_t count, uint32_t num_elements) {
@@ -94,11 +98,10 @@ void onnxc_compose_analyse(compose *c, const onnxc_expr *roots, uint32_t count, 
   }
   if (c->gen->status != ONNXC_OK)
     return;
-  /* From users to operands: nodes are in topological order, so each select passes on what it has by then. */
-  for (uint32_t i = c->nodes.length; i-- > 0;)
-    add_conditions(c, c->nodes.data[i].e, c->nodes.data[i].memo_deps & ~c->nodes.data[i].deps, true);
+  add_conditions(c);
   for (uint32_t i = 0; i < c->nodes.length; i++) {
     node *n = &c->nodes.data[i];
+    n->memo_deps = n->deps | n->under;
     n->by_row = depends(n->memo_deps, c->row, true);
     n->by_vec = depends(n->memo_deps, c->vec, !c->vec_reduces);
     n->memo = ONNXC_NEW_ARRAY(c->gen->arena, memo, (n->by_row ? c->rows : 1) * (n->by_vec ? c->vecs : 1));

@@ -20,7 +20,7 @@ typedef struct node {
   bool loads;     /* a load below: must not be evaluated outside its scope */
   bool lane, row; /* differs along the lanes / rows of a tile */
   /* The same with the conditions of the selects above, under which its loads are masked: what a memo is good for. */
-  uint32_t memo_deps;
+  uint32_t under, memo_deps; /* of those conditions; of node and conditions */
   bool by_row, by_vec;
   bool dimable; /* an integer that the dim language can say */
   bool certain; /* evaluated whenever an element is (not only in an arm of a select) */
