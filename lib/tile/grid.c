@@ -58,6 +58,33 @@ static int64_t row_block(const cutter *c, int row) {
   return best;
 }
 
+/* Blocks of at most `most` columns that divide them, so that no block has an edge inside a panel. Where there are none,
+ * the rows run inside of each panel instead: then one panel, not a block of them, is what stays near. */
+static void cut_panels(cutter *c, int64_t most, int64_t width) {
+  onnxc_schedule *s = &c->stmt->schedule;
+  int64_t columns = c->extent[s->vec];
+  if (columns <= most && c->known[s->vec])
+    return;
+  if (!c->known[s->vec]) {
+    c->block[s->vec] = most;
+    return;
+  }
+  for (int64_t block = most; block >= width; block -= width)
+    if (columns % block == 0) {
+      c->block[s->vec] = block;
+      return;
+    }
+  uint32_t at_row = 0, at_vec = 0;
+  for (uint32_t k = 0; k < c->stmt->compute->num_parallel; k++) {
+    at_row = s->order[k] == s->row ? k : at_row;
+    at_vec = s->order[k] == s->vec ? k : at_vec;
+  }
+  if (at_row < at_vec) {
+    s->order[at_row] = (uint8_t)s->vec;
+    s->order[at_vec] = (uint8_t)s->row;
+  }
+}
+
 static void cut_product(cutter *c) {
   const onnxc_schedule *s = &c->stmt->schedule;
   const onnxc_compute *compute = c->stmt->compute;
@@ -65,9 +92,7 @@ static void cut_product(cutter *c) {
   for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
     reduced *= c->extent[k] > 0 ? c->extent[k] : 1;
   int64_t bytes = reduced * (int64_t)onnxc_dtype_bytes(compute->acc_dtype[0]);
-  int64_t panels = round_to(c->program->target->l2_bytes / 2 / (bytes ? bytes : 1), width);
-  if (panels < c->extent[s->vec])
-    c->block[s->vec] = panels;
+  cut_panels(c, round_to(c->program->target->l2_bytes / 2 / (bytes ? bytes : 1), width), width);
   c->block[s->row] = row_block(c, s->row);
   int64_t work = reduced * (c->block[s->vec] ? c->block[s->vec] : c->extent[s->vec]) *
                  (c->block[s->row] ? c->block[s->row] : c->extent[s->row]);
