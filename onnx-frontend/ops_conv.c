@@ -3,8 +3,8 @@
  * A transposed convolution with stride s is a plain convolution over the input that computes all s output
  * phases of a position as s times as many channels, followed by interleaving them:
  *
- *     t[n, oc*s + p, q] = sum over ic, j of x[n, ic, q - j] * w[ic, oc, p + j*s]        (zero beyond the kernel)
- *     out[n, oc, y]     = t[n, oc*s + (y + pad) mod s, (y + pad) floordiv s]
+ *     t[n, p*OC + oc, q] = sum over ic, j of x[n, ic, q - j] * w[ic, oc, p + j*s]        (zero beyond the kernel)
+ *     out[n, oc, y]      = t[n, ((y + pad) mod s)*OC + oc, (y + pad) floordiv s]
  *
  * so it is a contraction like any other, does no work on inserted zeros, and 2x2 with stride 2 is a 1x1 convolution.
  */
@@ -91,6 +91,26 @@ typedef struct phases {
   onnxc_dim shift; /* out index y reads phase (y + shift) mod stride, position (y + shift) floordiv stride */
 } phases;
 
+/* A channel of t as (group, phase, channel of the group's), outermost first. */
+typedef struct channel {
+  onnxc_expr group, phase, inner;
+} channel;
+
+static channel split_channel(onnxc_exprs *pool, onnxc_expr c, onnxc_dim per_group, int64_t group, int64_t num_phases) {
+  channel result = {.group = e_int(pool, 0), .phase = e_int(pool, 0), .inner = c};
+  if (group > 1) {
+    onnxc_expr size = e_dim(pool, onnxc_dim_mulc(pool->dims, per_group, num_phases));
+    result.group = e_floordiv(pool, c, size);
+    result.inner = e_mod(pool, c, size);
+  }
+  if (num_phases > 1) {
+    onnxc_expr size = e_dim(pool, per_group);
+    result.phase = e_floordiv(pool, result.inner, size);
+    result.inner = e_mod(pool, result.inner, size);
+  }
+  return result;
+}
+
 /* w[C, M/group, k..] to w'[M*phases, C/group, taps..]. */
 static onnxc_value phase_weights(onnxc_importer *in, onnxc_value w, int64_t group, const onnxc_window *window,
                                  const phases *phase, int64_t num_phases) {
@@ -103,14 +123,9 @@ static onnxc_value phase_weights(onnxc_importer *in, onnxc_value w, int64_t grou
   compute.extents[0] = onnxc_dim_mulc(dims, info.dims[1], group * num_phases);
   compute.extents[1] = ic_group;
 
-  onnxc_expr oc = e_floordiv(pool, e_index(pool, 0), e_int(pool, num_phases));
-  onnxc_expr p = e_mod(pool, e_index(pool, 0), e_int(pool, num_phases)), inside = {0};
-  onnxc_expr at[ONNXC_MAX_RANK] = {e_index(pool, 1), oc};
-  if (group > 1) {
-    onnxc_expr per_group = e_dim(pool, info.dims[1]);
-    at[0] = e_add(pool, e_mul(pool, e_floordiv(pool, oc, per_group), e_dim(pool, ic_group)), at[0]);
-    at[1] = e_mod(pool, oc, per_group);
-  }
+  channel c = split_channel(pool, e_index(pool, 0), info.dims[1], group, num_phases);
+  onnxc_expr p = c.phase, inside = {0};
+  onnxc_expr at[ONNXC_MAX_RANK] = {e_add(pool, e_mul(pool, c.group, e_dim(pool, ic_group)), e_index(pool, 1)), c.inner};
   for (uint32_t s = window->spatial; s-- > 0;) {
     onnxc_expr stride = e_int(pool, phase[s].stride), dilation = e_int(pool, window->dilation[s]);
     onnxc_expr k = e_sub(pool, e_dim(pool, onnxc_dim_addc(dims, phase[s].taps, -1)), e_index(pool, s + 2));
@@ -130,24 +145,28 @@ static onnxc_value phase_weights(onnxc_importer *in, onnxc_value w, int64_t grou
   return result;
 }
 
-/* out[n, oc, y..] from t[n, oc*phases + p, q..]. */
+/* out[n, (g, oc), y..] from t[n, (g, p, oc), q..]. */
 static onnxc_value interleave(onnxc_importer *in, onnxc_value t, const onnxc_dim *out, const phases *phase,
-                              int64_t num_phases) {
+                              int64_t group, int64_t num_phases) {
   onnxc_exprs *pool = &in->graph->exprs;
   onnxc_dims *dims = &in->graph->dims;
   const onnxc_value_info *info = onnxc_value_of(in->graph, t);
   onnxc_dim extents[ONNXC_MAX_RANK] = {info->dims[0],
                                        onnxc_dim_floordiv(dims, info->dims[1], onnxc_dim_const(dims, num_phases))};
-  onnxc_expr at[ONNXC_MAX_RANK] = {e_index(pool, 0), e_index(pool, 1)};
+  onnxc_dim per_group = onnxc_dim_floordiv(dims, extents[1], onnxc_dim_const(dims, group));
+  channel c = split_channel(pool, e_index(pool, 1), per_group, group, 1);
+  onnxc_expr at[ONNXC_MAX_RANK] = {e_index(pool, 0)}, p = e_int(pool, 0);
   bool shifted = false;
   for (uint32_t s = 0; s + 2 < info->rank; s++) {
     onnxc_expr y = e_add(pool, e_index(pool, s + 2), e_dim(pool, phase[s].shift));
     onnxc_expr stride = e_int(pool, phase[s].stride);
-    at[1] = e_add(pool, e_mul(pool, at[1], stride), e_mod(pool, y, stride));
+    p = e_add(pool, e_mul(pool, p, stride), e_mod(pool, y, stride));
     at[s + 2] = e_floordiv(pool, y, stride);
     extents[s + 2] = out[s];
     shifted = shifted || !onnxc_dim_is(dims, phase[s].shift, 0);
   }
+  onnxc_expr first = e_add(pool, e_mul(pool, c.group, e_int(pool, num_phases)), p);
+  at[1] = e_add(pool, e_mul(pool, first, e_dim(pool, per_group)), c.inner);
   if (num_phases == 1 && !shifted)
     return t;
   return onnxc_build_index(in->graph, in->where, t, info->rank, extents, at);
@@ -185,10 +204,12 @@ onnxc_status onnxc_import_ConvTranspose(onnxc_importer *in) {
   onnxc_value weights = phase_weights(in, w, conv.group, &window, phase, num_phases);
   if (bias.i && num_phases > 1 && onnxc_value_of(graph, bias)->rank == 1) {
     onnxc_exprs *pool = &graph->exprs;
-    onnxc_expr at = e_floordiv(pool, e_index(pool, 0), e_int(pool, num_phases));
-    onnxc_dim count = onnxc_dim_mulc(dims, onnxc_value_of(graph, bias)->dims[0], num_phases);
+    onnxc_dim channels = onnxc_value_of(graph, bias)->dims[0], count = onnxc_dim_mulc(dims, channels, num_phases);
+    onnxc_dim per_group = onnxc_value_of(graph, w)->dims[1];
+    channel c = split_channel(pool, e_index(pool, 0), per_group, conv.group, num_phases);
+    onnxc_expr at = e_add(pool, e_mul(pool, c.group, e_dim(pool, per_group)), c.inner);
     bias = onnxc_build_index(graph, in->where, bias, 1, &count, &at);
   }
   onnxc_value t = onnxc_build_conv(graph, in->where, x, weights, bias, &conv);
-  return onnxc_import_done(in, 0, t.i ? interleave(in, t, out, phase, num_phases) : t);
+  return onnxc_import_done(in, 0, t.i ? interleave(in, t, out, phase, conv.group, num_phases) : t);
 }

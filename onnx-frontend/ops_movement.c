@@ -138,10 +138,17 @@ static onnxc_dim from_end(onnxc_dims *dims, onnxc_dim at, onnxc_dim whole) {
 
 static slice slice_forward(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, onnxc_dim end, onnxc_dim step) {
   onnxc_dim zero = onnxc_dim_const(dims, 0);
-  int64_t number;
+  int64_t number, last;
+  bool to_end = onnxc_dim_is_const(dims, end, &number) && number >= INT32_MAX;
+  if (to_end && onnxc_dim_is_const(dims, start, &last) && last < 0 && last > INT32_MIN) {
+    onnxc_dim room = onnxc_dim_min(dims, whole, onnxc_dim_const(dims, -last));
+    return (slice){onnxc_dim_sub(dims, whole, room), step, onnxc_dim_ceildiv(dims, room, step)};
+  }
   start = onnxc_dim_max(dims, from_end(dims, start, whole), zero);
-  if (onnxc_dim_is_const(dims, end, &number) && number >= INT32_MAX)
+  if (to_end)
     end = whole;
+  else if (onnxc_dim_is_const(dims, end, &number) && number < 0) /* below the whole, and bounded with the start below */
+    end = onnxc_dim_add(dims, whole, end);
   else
     end = onnxc_dim_min(dims, onnxc_dim_max(dims, from_end(dims, end, whole), zero), whole);
   /* A start beyond the end leaves nothing, so it needs no upper bound. */
@@ -166,8 +173,18 @@ static slice slice_backward(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, 
   return (slice){start, step, onnxc_dim_ceildiv(dims, room, onnxc_dim_mulc(dims, step, -1))};
 }
 
+/* A constant brought into the range of int32, which is that of extents. */
+static onnxc_dim saturated(onnxc_dims *dims, onnxc_dim at) {
+  int64_t number;
+  if (!onnxc_dim_is_const(dims, at, &number) || (number >= INT32_MIN && number <= INT32_MAX))
+    return at;
+  return onnxc_dim_const(dims, number < 0 ? INT32_MIN : INT32_MAX);
+}
+
 static slice slice_of(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, onnxc_dim end, onnxc_dim step) {
   int64_t low, high;
+  start = saturated(dims, start);
+  end = saturated(dims, end);
   onnxc_dim_range(dims, step, &low, &high);
   slice forward = slice_forward(dims, whole, start, end, step);
   if (low > 0)

@@ -75,11 +75,26 @@ static bool read_pads(onnxc_importer *in, uint32_t rank, onnxc_dim *low, onnxc_d
   return true;
 }
 
+/* Whether a pad is shorter than the dim it mirrors. Where a run decides, that is what it must be. */
+static bool reflects_once(onnxc_importer *in, onnxc_dim extent, onnxc_dim pad) {
+  onnxc_dims *dims = &in->graph->dims;
+  onnxc_dim zero = onnxc_dim_const(dims, 0), room = onnxc_dim_sub(dims, onnxc_dim_addc(dims, extent, -1), pad);
+  int64_t low, high;
+  onnxc_dim_range(dims, room, &low, &high);
+  if (low < 0 && high >= 0 && !onnxc_dim_is(dims, pad, 0) && !onnxc_dim_is_data(dims, pad))
+    onnxc_graph_add_constraint(
+        in->graph, onnxc_dim_min(dims, room, zero), zero,
+        onnxc_arena_printf(in->graph->arena, "%s: a reflected pad is as long as its dim", in->where));
+  else if (low < 0 && !onnxc_dim_is(dims, pad, 0))
+    return false;
+  return true;
+}
+
 /* The index of x at distance e from its first element, where e may lie outside by up to low and high. */
-static onnxc_expr wrapped_index(onnxc_graph *graph, pad_mode mode, onnxc_expr e, onnxc_dim extent, onnxc_dim low,
+static onnxc_expr wrapped_index(onnxc_importer *in, pad_mode mode, onnxc_expr e, onnxc_dim extent, onnxc_dim low,
                                 onnxc_dim high) {
-  onnxc_exprs *pool = &graph->exprs;
-  onnxc_dims *dims = &graph->dims;
+  onnxc_exprs *pool = &in->graph->exprs;
+  onnxc_dims *dims = &in->graph->dims;
   bool below = may_be_positive(dims, low), above = may_be_positive(dims, high);
   if (!below && !above)
     return e;
@@ -90,8 +105,7 @@ static onnxc_expr wrapped_index(onnxc_graph *graph, pad_mode mode, onnxc_expr e,
   }
   if (mode == PAD_WRAP)
     return e_mod(pool, e, e_dim(pool, extent));
-  if (!may_be_positive(dims, onnxc_dim_addc(dims, onnxc_dim_sub(dims, low, extent), 1)) &&
-      !may_be_positive(dims, onnxc_dim_addc(dims, onnxc_dim_sub(dims, high, extent), 1))) { /* one reflection */
+  if (reflects_once(in, extent, low) && reflects_once(in, extent, high)) {
     e = below ? e_abs(pool, e) : e;
     return above ? e_sub(pool, last, e_abs(pool, e_sub(pool, last, e))) : e;
   }
@@ -124,7 +138,7 @@ onnxc_status onnxc_import_Pad(onnxc_importer *in) {
     nothing = nothing && onnxc_dim_is(dims, low[d], 0) && onnxc_dim_is(dims, high[d], 0);
     onnxc_expr e = e_add(pool, e_index(pool, d), e_dim(pool, onnxc_dim_mulc(dims, low[d], -1)));
     if (mode != PAD_CONSTANT) {
-      index[d] = wrapped_index(graph, (pad_mode)mode, e, info.dims[d], low[d], high[d]);
+      index[d] = wrapped_index(in, (pad_mode)mode, e, info.dims[d], low[d], high[d]);
       continue;
     }
     index[d] = e;

@@ -251,14 +251,16 @@ static taps taps_of(resize_job *job, uint32_t d, onnxc_dtype dtype) {
     t.index[0] = onnxc_resize_nearest(graph, &job->resize, axis, &at);
     return t;
   }
-  onnxc_expr base = onnxc_resize_floor(graph, &at), fraction = onnxc_resize_fraction(graph, &at, dtype), sum = {0};
+  onnxc_expr fraction = onnxc_resize_fraction(graph, &at, dtype), sum = {0};
   int first;
   t.count = onnxc_resize_weights(graph, &job->resize, fraction, &first, t.weight);
   for (uint32_t k = 0; k < t.count; k++) {
-    onnxc_expr e = e_addc(pool, base, first + (int)k);
-    t.index[k] = onnxc_resize_clamp(graph, e, axis->in);
-    if (job->resize.exclude_outside)
-      t.weight[k] = onnxc_expr_select(pool, e_eq(pool, t.index[k], e), t.weight[k], e_number(pool, fraction, 0));
+    t.index[k] = onnxc_resize_tap(graph, axis, &at, first + (int)k);
+    if (job->resize.exclude_outside) {
+      onnxc_expr unclamped = e_addc(pool, onnxc_resize_floor(graph, &at), first + (int)k);
+      t.weight[k] =
+          onnxc_expr_select(pool, e_eq(pool, t.index[k], unclamped), t.weight[k], e_number(pool, fraction, 0));
+    }
     sum = sum.i ? e_add(pool, sum, t.weight[k]) : t.weight[k];
   }
   for (uint32_t k = 0; k < t.count && job->resize.exclude_outside; k++)

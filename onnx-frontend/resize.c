@@ -151,17 +151,17 @@ onnxc_expr onnxc_resize_clamp(onnxc_graph *graph, onnxc_expr index, onnxc_dim ex
   return e_min(pool, e_max(pool, index, e_int(pool, 0)), e_dim(pool, onnxc_dim_addc(&graph->dims, extent, -1)));
 }
 
-/* (a*i + b) floordiv c clamped into the axis for 0 <= i < out, on the sides where that matters. */
+/* (a*i + b) floordiv c + offset clamped into the axis for 0 <= i < out, on the sides where that matters. */
 static onnxc_expr clamped_floor(onnxc_graph *graph, const onnxc_resize_axis *axis, onnxc_expr i, onnxc_dim a,
-                                onnxc_dim b, onnxc_dim c) {
+                                onnxc_dim b, onnxc_dim c, int offset) {
   onnxc_exprs *pool = &graph->exprs;
   onnxc_dims *dims = &graph->dims;
-  onnxc_expr index = floor_index(graph, i, a, b, c);
+  onnxc_expr index = e_addc(pool, floor_index(graph, i, a, b, c), offset);
   reduce(dims, &a, &b, &c);
   onnxc_dim end = onnxc_dim_add(dims, onnxc_dim_mul(dims, a, onnxc_dim_addc(dims, axis->out, -1)), b);
-  onnxc_dim over = onnxc_dim_sub(dims, onnxc_dim_floordiv(dims, end, c), onnxc_dim_addc(dims, axis->in, -1));
+  onnxc_dim over = onnxc_dim_sub(dims, onnxc_dim_floordiv(dims, end, c), onnxc_dim_addc(dims, axis->in, -1 - offset));
   int64_t low, high;
-  onnxc_dim_range(dims, b, &low, &high);
+  onnxc_dim_range(dims, onnxc_dim_addc(dims, onnxc_dim_floordiv(dims, b, c), offset), &low, &high);
   if (low < 0)
     index = e_max(pool, index, e_int(pool, 0));
   onnxc_dim_range(dims, over, &low, &high);
@@ -194,7 +194,7 @@ onnxc_expr onnxc_resize_nearest(onnxc_graph *graph, const onnxc_resize *resize, 
       c = onnxc_dim_mulc(dims, c, 2);
       break;
     }
-    return clamped_floor(graph, axis, at->i, a, b, c);
+    return clamped_floor(graph, axis, at->i, a, b, c, 0);
   }
   onnxc_expr x = at->x, half = f32(pool, 0.5);
   switch (resize->rounding) {
@@ -214,6 +214,12 @@ onnxc_expr onnxc_resize_floor(onnxc_graph *graph, const onnxc_coordinate *at) {
   if (at->a.i)
     return floor_index(graph, at->i, at->a, at->b, at->c);
   return e_i64(&graph->exprs, onnxc_expr_unary(&graph->exprs, ONNXC_EXPR_FLOOR, at->x));
+}
+
+onnxc_expr onnxc_resize_tap(onnxc_graph *graph, const onnxc_resize_axis *axis, const onnxc_coordinate *at, int offset) {
+  if (at->a.i)
+    return clamped_floor(graph, axis, at->i, at->a, at->b, at->c, offset);
+  return onnxc_resize_clamp(graph, e_addc(&graph->exprs, onnxc_resize_floor(graph, at), offset), axis->in);
 }
 
 onnxc_expr onnxc_resize_fraction(onnxc_graph *graph, const onnxc_coordinate *at, onnxc_dtype dtype) {

@@ -57,10 +57,12 @@ onnxc_coordinate onnxc_resize_coordinate(onnxc_graph *graph, const onnxc_resize 
 /* The nearest index, inside of the axis. */
 onnxc_expr onnxc_resize_nearest(onnxc_graph *graph, const onnxc_resize *resize, const onnxc_resize_axis *axis,
                                 const onnxc_coordinate *at);
-/* floor of the coordinate (not yet inside of the axis) and, in `dtype`, what is left of it. */
+/* floor of the coordinate, which may lie outside of the axis; and with an offset, clamped into the axis. */
 onnxc_expr onnxc_resize_floor(onnxc_graph *graph, const onnxc_coordinate *at);
+onnxc_expr onnxc_resize_tap(onnxc_graph *graph, const onnxc_resize_axis *axis, const onnxc_coordinate *at, int offset);
+/* What floor leaves of the coordinate, in `dtype`. */
 onnxc_expr onnxc_resize_fraction(onnxc_graph *graph, const onnxc_coordinate *at, onnxc_dtype dtype);
-/* index in [0, extent - 1], unless first..last (bounds of it) show that it is. */
+/* The index nearest to `index` in [0, extent - 1]. */
 onnxc_expr onnxc_resize_clamp(onnxc_graph *graph, onnxc_expr index, onnxc_dim extent);
 /* Weights of the 2 (linear) or 4 (cubic) taps around a fraction; returns how many, from floor + *first on. */
 uint32_t onnxc_resize_weights(onnxc_graph *graph, const onnxc_resize *resize, onnxc_expr fraction, int *first,
