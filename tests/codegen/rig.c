@@ -49,7 +49,8 @@ uint32_t rig_tensor(rig *r, onnxc_dtype dtype, uint32_t rank, const int64_t *dim
 
 onnxc_stmt *rig_case(rig *r, const char *name, const onnxc_compute *compute, const uint32_t *operands,
                      uint32_t num_operands, const uint32_t *results, const onnxc_schedule *schedule) {
-  rig_case_record record = {.name = name, .compute = *compute, .num_operands = num_operands, .tolerance = 2e-5};
+  rig_case_record record = {
+      .name = name, .compute = *compute, .num_operands = num_operands, .tasks = 1, .tolerance = 2e-5};
   onnxc_stmt *stmt = ONNXC_NEW(&r->arena, onnxc_stmt);
   onnxc_compute *copy = ONNXC_NEW(&r->arena, onnxc_compute);
   *copy = *compute;
@@ -93,6 +94,31 @@ onnxc_schedule rig_schedule(const onnxc_compute *compute, int row, uint32_t rows
     s.order[k] = (uint8_t)k;
   return s;
 }
+
+void rig_replace(rig *r, onnxc_stmt *const *stmts, uint32_t count, int64_t tasks) {
+  onnxc_stage *stage = &r->program.stages.data[r->program.stages.length - 1];
+  stage->body.length = 0;
+  for (uint32_t k = 0; k < count; k++)
+    ONNXC_PUSH(&r->arena, stage->body, stmts[k]);
+  stage->num_tasks = rig_dim(r, tasks);
+  r->cases.data[r->cases.length - 1].tasks = tasks;
+}
+
+onnxc_stmt *rig_loop(rig *r, bool parallel, int64_t lo, int64_t hi, int64_t step, onnxc_dim *iv) {
+  onnxc_stmt *loop = ONNXC_NEW(&r->arena, onnxc_stmt);
+  onnxc_sym sym = onnxc_sym_new(&r->graph.dims, "t", ONNXC_SYM_LOOP, 0, 0);
+  onnxc_dims_symbol(&r->graph.dims, sym)->low = lo;
+  onnxc_dims_symbol(&r->graph.dims, sym)->high = hi - 1;
+  *iv = onnxc_dim_sym(&r->graph.dims, sym);
+  *loop = (onnxc_stmt){.kind = ONNXC_STMT_FOR, .iv = sym, .parallel = parallel};
+  loop->lo = rig_dim(r, lo);
+  loop->hi = rig_dim(r, hi);
+  loop->step = rig_dim(r, step);
+  return loop;
+}
+
+void rig_append(rig *r, onnxc_block *block, onnxc_stmt *stmt) { ONNXC_PUSH(&r->arena, *block, stmt); }
+onnxc_dim rig_dim(rig *r, int64_t value) { return onnxc_dim_const(&r->graph.dims, value); }
 
 /* ---- running ---- */
 
@@ -200,7 +226,8 @@ static void run_case(rig *r, uint32_t number, const onnxc_stage_code *code, onnx
       cr_assert(onnxc_dim_eval(&r->graph.dims, code->dims[d], r->symbols, &dims[d]));
     void *scratch = aligned_alloc(64, (size_t)code->scratch_size + 64);
     onnxc_stage_context context = {.dims = dims, .buffers = buffers, .scratch = scratch};
-    function(&context, 0, 1);
+    function(&context, c->tasks / 2, c->tasks);
+    function(&context, 0, c->tasks / 2);
     free(scratch);
     for (uint32_t j = 0; j < c->compute.num_results; j++)
       for (uint32_t k = 0; k < count; k++)

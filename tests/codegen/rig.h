@@ -20,7 +20,7 @@ typedef struct rig_case_record {
   uint32_t num_operands;
   uint32_t operands[8]; /* buffers */
   uint32_t results[ONNXC_MAX_RESULTS];
-  bool in_place; /* result 0 is operand 0 */
+  int64_t tasks; /* run as two calls */
   double tolerance;
 } rig_case_record;
 
@@ -48,6 +48,11 @@ onnxc_stmt *rig_case(rig *r, const char *name, const onnxc_compute *compute, con
                      uint32_t num_operands, const uint32_t *results, const onnxc_schedule *schedule);
 onnxc_schedule rig_schedule(const onnxc_compute *compute, int row, uint32_t rows, int vec, uint32_t vecs,
                             uint32_t lanes, uint32_t unroll);
+/* Replaces the statements of the last case, with memory that the stage needs besides operands and results. */
+void rig_replace(rig *r, onnxc_stmt *const *stmts, uint32_t count, int64_t tasks);
+onnxc_stmt *rig_loop(rig *r, bool parallel, int64_t lo, int64_t hi, int64_t step, onnxc_dim *iv);
+void rig_append(rig *r, onnxc_block *block, onnxc_stmt *stmt);
+onnxc_dim rig_dim(rig *r, int64_t value);
 void rig_run(rig *r);
 
 onnxc_expr rig_index(rig *r, uint32_t k);
