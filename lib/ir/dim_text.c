@@ -3,7 +3,7 @@
  * Sums, products and the symmetric functions print sorted by their parts'
  * text, so that a dim prints alike in every pool, whatever order its symbols came in.
  */
-#include "ir/dim.h"
+#include "ir/lexer.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -12,29 +12,8 @@
 
 /* ---- print ---- */
 
-static bool plain_name(const char *name) {
-  for (const char *c = name; *c; c++)
-    if (!isalnum((unsigned char)*c) && *c != '_' && *c != '.')
-      return false;
-  return *name != 0;
-}
-
 static const char *symbol_text(const onnxc_dims *dims, onnxc_sym sym) {
-  const char *name = dims->symbols.data[sym.i].name;
-  if (plain_name(name))
-    return onnxc_arena_printf(dims->arena, "%%%s", name);
-  char *text = onnxc_arena_alloc(dims->arena, 4 * strlen(name) + 4), *end = text;
-  *end++ = '%';
-  *end++ = '"';
-  for (const char *c = name; *c; c++) {
-    unsigned char byte = (unsigned char)*c;
-    if (byte == '"' || byte == '\\' || byte < 0x20 || byte == 0x7f)
-      end += snprintf(end, 5, "\\x%02x", byte);
-    else
-      *end++ = *c;
-  }
-  *end = '"';
-  return text;
+  return onnxc_name_text(dims->arena, '%', dims->symbols.data[sym.i].name);
 }
 
 /* How tightly a text binds: a sum, a term with operators, a thing in no need of parentheses. */
@@ -158,7 +137,7 @@ static onnxc_dim fail(parser *p, const char *message) {
 }
 
 static void skip_space(parser *p) {
-  while (*p->at == ' ' || *p->at == '\t')
+  while (isspace((unsigned char)*p->at))
     p->at++;
 }
 
@@ -179,47 +158,11 @@ static bool take_word(parser *p, const char *word) {
   return true;
 }
 
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9')
-    return c - '0';
-  c = (char)tolower((unsigned char)c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static onnxc_dim parse_symbol(parser *p) {
-  const char *start = p->at;
-  char *name;
-  if (*p->at == '"') {
-    start = ++p->at;
-    while (*p->at && *p->at != '"')
-      p->at += *p->at == '\\' && p->at[1] ? 2 : 1;
-    if (!*p->at)
-      return fail(p, "unterminated name");
-    name = onnxc_arena_alloc(p->dims->arena, (size_t)(p->at - start) + 1);
-    char *end = name;
-    for (const char *c = start; c < p->at; c++) {
-      if (*c != '\\') {
-        *end++ = *c;
-        continue;
-      }
-      c++;
-      if (*c == '"' || *c == '\\') {
-        *end++ = *c;
-      } else if (*c == 'x' && hex_digit(c[1]) >= 0 && hex_digit(c[2]) >= 0 && (hex_digit(c[1]) || hex_digit(c[2]))) {
-        *end++ = (char)(hex_digit(c[1]) * 16 + hex_digit(c[2]));
-        c += 2;
-      } else {
-        return fail(p, "bad escape in a name");
-      }
-    }
-    p->at++;
-  } else {
-    while (isalnum((unsigned char)*p->at) || *p->at == '_' || *p->at == '.')
-      p->at++;
-    name = onnxc_arena_copy_string(p->dims->arena, start, (size_t)(p->at - start));
-  }
-  if (!*name)
-    return fail(p, "expected a name after %");
+  const char *error;
+  const char *name = onnxc_name_scan(p->dims->arena, &p->at, &error);
+  if (!name)
+    return fail(p, error);
   onnxc_sym sym = onnxc_sym_find(p->dims, name, strlen(name));
   return onnxc_dim_sym(p->dims, sym.i ? sym : onnxc_sym_new(p->dims, name, ONNXC_SYM_FREE, 0, 0));
 }
