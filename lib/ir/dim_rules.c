@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { MAX_FACTORS = 32, MAX_DISTRIBUTED = 16 };
+enum { MAX_FACTORS = 32, MAX_DISTRIBUTED = 16, MAX_DISTRIBUTED_WEIGHT = 256 };
 
 /* ---- numbers ---- */
 
@@ -183,7 +183,10 @@ onnxc_dim onnxc_dim_mul(onnxc_dims *dims, onnxc_dim a, onnxc_dim b) {
   onnxc_dim_term one_a, one_b;
   onnxc_linear x = onnxc_dim_linear(dims, a, &one_a), y = onnxc_dim_linear(dims, b, &one_b);
   uint64_t parts = (uint64_t)(x.num_terms + (x.constant != 0)) * (y.num_terms + (y.constant != 0));
-  bool fits = parts <= MAX_DISTRIBUTED;
+  /* The weight that distributing makes; without the limit, products of dims that are long sums grow beyond sense. */
+  uint64_t weight = (uint64_t)(x.num_terms + 1) * onnxc_dims_node(dims, b)->weight +
+                    (uint64_t)(y.num_terms + 1) * onnxc_dims_node(dims, a)->weight;
+  bool fits = parts <= MAX_DISTRIBUTED && weight <= MAX_DISTRIBUTED_WEIGHT;
   for (uint32_t i = 0; fits && i <= x.num_terms; i++)
     for (uint32_t j = 0; fits && j <= y.num_terms; j++) {
       wide p = i < x.num_terms ? x.terms[i].coefficient : x.constant;
