@@ -2,6 +2,7 @@
 #include "node_case.h"
 
 #include "ir/eval.h"
+#include "ir/verify.h"
 #include "load.h"
 
 #include <dirent.h>
@@ -140,6 +141,10 @@ static node_result run_file(onnxc_onnx_file *file, onnxc_arena *arena, onnxc_dia
   if (status != ONNXC_OK) {
     snprintf(message, size, "%s", diag->text);
     return status == ONNXC_UNSUPPORTED ? NODE_UNSUPPORTED : NODE_FAIL;
+  }
+  if (onnxc_graph_verify(&graph, "import") != ONNXC_OK) {
+    snprintf(message, size, "%s", diag->text);
+    return NODE_FAIL;
   }
   for (int set = 0; set < 16; set++) {
     char data[PATH_SIZE];
