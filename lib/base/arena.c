@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static _Thread_local int64_t fail_countdown;
 static _Thread_local int64_t allocation_count;
@@ -127,8 +129,20 @@ char *onnxc_arena_printf(onnxc_arena *arena, const char *format, ...) {
   return text;
 }
 
-void *onnxc_arena_grow(onnxc_arena *arena, void *data, uint32_t length, uint32_t *capacity,
-                       size_t size) {
+void onnxc_arena_discard(onnxc_arena *arena, const void *memory, size_t size) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)memory;
+  for (const onnxc_arena_block *block = arena->last; block; block = block->previous) {
+    uintptr_t start = (uintptr_t)block->bytes;
+    if (at < start || at - start > block->size || size > block->size - (at - start))
+      continue;
+    uintptr_t first = (at + page - 1) / page * page, last = (at + size) / page * page;
+    if (first < last)
+      madvise((void *)first, last - first, MADV_DONTNEED); // NOLINT(performance-no-int-to-ptr)
+    return;
+  }
+}
+
+void *onnxc_arena_grow(onnxc_arena *arena, void *data, uint32_t length, uint32_t *capacity, size_t size) {
   if (length > UINT32_MAX / 2)
     onnxc_arena_out_of_memory(arena);
   uint32_t room = length ? length * 2 : 8;

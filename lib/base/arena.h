@@ -55,6 +55,9 @@ char *onnxc_arena_copy_string(onnxc_arena *arena, const char *text, size_t lengt
 __attribute__((format(printf, 2, 3)))
 #endif
 char *onnxc_arena_printf(onnxc_arena *arena, const char *format, ...);
+/* A hint that memory of this arena will not be read again: its whole pages go back to the system. Their contents are
+ * lost. Memory that is not the arena's is left alone. */
+void onnxc_arena_discard(onnxc_arena *arena, const void *memory, size_t size);
 _Noreturn void onnxc_arena_out_of_memory(onnxc_arena *arena);
 
 #define ONNXC_NEW(arena, type) ((type *)onnxc_arena_alloc((arena), sizeof(type)))

@@ -17,6 +17,7 @@ typedef struct packer {
   ONNXC_VEC(onnxc_value) from;
   ONNXC_VEC(onnxc_value) to;
   ONNXC_VEC(onnxc_node) order;
+  const uint32_t *uses; /* of each value, before this pass */
 } packer;
 
 static void find_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
@@ -81,6 +82,19 @@ static bool packed_layout(const packer *p, const onnxc_node_info *node, onnxc_la
   return true;
 }
 
+/* No other value has its bytes there. */
+static bool data_is_its_own(const onnxc_graph *graph, onnxc_value value) {
+  const onnxc_value_info *info = onnxc_value_of(graph, value);
+  uintptr_t start = (uintptr_t)info->data;
+  for (uint32_t v = 1; v < graph->values.length; v++) {
+    const onnxc_value_info *other = &graph->values.data[v];
+    uintptr_t at = (uintptr_t)other->data;
+    if (v != value.i && other->data && at < start + info->data_size && start < at + other->data_size)
+      return false;
+  }
+  return true;
+}
+
 static onnxc_value pack(packer *p, onnxc_value value, const onnxc_layout *layout) {
   onnxc_graph *graph = p->graph;
   onnxc_value_info info = *onnxc_value_of(graph, value);
@@ -99,6 +113,8 @@ static onnxc_value pack(packer *p, onnxc_value value, const onnxc_layout *layout
   onnxc_value_info *result = onnxc_value_of(graph, packed);
   result->layout = *layout;
   result->data_size = size;
+  if (p->uses[value.i] == 1 && data_is_its_own(graph, value)) /* large weights are held once */
+    onnxc_arena_discard(graph->arena, info.data, info.data_size);
   while (graph->order.length > before) /* the constant's node goes before its user */
     ONNXC_PUSH(graph->arena, p->order, graph->order.data[--graph->order.length]);
   ONNXC_PUSH(graph->arena, p->from, value);
@@ -110,6 +126,7 @@ onnxc_status onnxc_pass_pack(onnxc_graph *graph, const onnxc_pass_options *optio
   packer p = {.graph = graph, .target = options->target};
   if (!p.target)
     return onnxc_error(graph->diag, ONNXC_USAGE, "pass pack needs a target");
+  p.uses = onnxc_graph_count_uses(graph, graph->arena);
   uint32_t length = graph->order.length;
   for (uint32_t k = 0; k < length; k++) {
     onnxc_node handle = graph->order.data[k];
