@@ -22,7 +22,15 @@ onnxc_stmt *onnxc_grid_loop(onnxc_tile_program *program, onnxc_block *block, onn
   onnxc_dims *dims = &program->graph->dims;
   onnxc_stmt *loop = onnxc_tile_stmt(program, block, ONNXC_STMT_FOR);
   loop->iv = onnxc_sym_new(dims, "t", ONNXC_SYM_LOOP, 0, 0);
-  onnxc_dims_symbol(dims, loop->iv)->hint = 0;
+  onnxc_symbol *symbol = onnxc_dims_symbol(dims, loop->iv);
+  int64_t stride, low, high;
+  symbol->hint = 0;
+  if (onnxc_dim_is(dims, lo, 0) && onnxc_dim_is_const(dims, step, &stride)) {
+    symbol->divisor = stride; /* so that a panel's number comes out of its first column */
+    onnxc_dim_range(dims, hi, &low, &high);
+    symbol->low = 0;
+    symbol->high = high > 0 ? high - 1 : 0;
+  }
   loop->parallel = true;
   loop->lo = lo;
   loop->hi = hi;
