@@ -88,6 +88,22 @@ onnxc_dim onnxc_import_at_axis(onnxc_importer *in, uint32_t count, const onnxc_d
   return sum;
 }
 
+void onnxc_name_elements(onnxc_graph *graph, onnxc_value value, int64_t low, int64_t high) {
+  const onnxc_value_info *info = onnxc_value_of(graph, value);
+  int64_t count;
+  if (info->rank != 1 || !onnxc_dim_is_const(&graph->dims, info->dims[0], &count) || count > ONNXC_MAX_RANK)
+    return;
+  onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, ONNXC_MAX_RANK);
+  for (uint32_t k = 0; k < (uint32_t)count; k++) {
+    const char *name = onnxc_arena_printf(graph->arena, "v%u_%u", value.i, k);
+    onnxc_sym sym = onnxc_sym_new(&graph->dims, name, ONNXC_SYM_ELEMENT, value.i, k);
+    onnxc_dims_symbol(&graph->dims, sym)->low = low;
+    onnxc_dims_symbol(&graph->dims, sym)->high = high;
+    elements[k] = onnxc_dim_sym(&graph->dims, sym);
+  }
+  onnxc_value_of(graph, value)->elements = elements;
+}
+
 onnxc_dim onnxc_dim_is_negative(onnxc_dims *dims, onnxc_dim dim) {
   int64_t low, high;
   onnxc_dim_range(dims, dim, &low, &high);

@@ -24,6 +24,10 @@ void onnxc_import_all_axes(onnxc_importer *in, uint32_t rank, onnxc_dim *at);
 onnxc_dim onnxc_import_at_axis(onnxc_importer *in, uint32_t count, const onnxc_dim *at, uint32_t rank, uint32_t d,
                                const onnxc_dim *values, int64_t fallback);
 
+/* Gives the elements of a short list (at most ONNXC_MAX_RANK) of i64 symbols of their own, each in low..high, rather
+ * than expressions of what they are computed from. */
+void onnxc_name_elements(onnxc_graph *graph, onnxc_value value, int64_t low, int64_t high);
+
 onnxc_dim onnxc_dim_is_negative(onnxc_dims *dims, onnxc_dim dim); /* 1 if dim < 0 */
 /* True if the dim depends on the contents of a tensor. */
 bool onnxc_dim_is_data(const onnxc_dims *dims, onnxc_dim dim);

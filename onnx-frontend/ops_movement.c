@@ -203,23 +203,6 @@ static onnxc_expr saturate(void *arg, onnxc_exprs *pool, const onnxc_expr *x) {
   return onnxc_expr_cast(pool, ONNXC_I32, e_min(pool, low, e_int(pool, INT32_MAX)));
 }
 
-/* Symbols for the elements of a short list, bound to itself rather than to what it is computed from. */
-static void name_elements(onnxc_graph *graph, onnxc_value value) {
-  const onnxc_value_info *info = onnxc_value_of(graph, value);
-  int64_t count = 1;
-  if (info->rank == 1 && onnxc_dim_is_const(&graph->dims, info->dims[0], &count) && count <= ONNXC_MAX_RANK) {
-    onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, ONNXC_MAX_RANK);
-    for (uint32_t k = 0; k < (uint32_t)count; k++) {
-      onnxc_sym sym = onnxc_sym_new(&graph->dims, onnxc_arena_printf(graph->arena, "v%u_%u", value.i, k),
-                                    ONNXC_SYM_ELEMENT, value.i, k);
-      onnxc_dims_symbol(&graph->dims, sym)->low = INT32_MIN;
-      onnxc_dims_symbol(&graph->dims, sym)->high = INT32_MAX;
-      elements[k] = onnxc_dim_sym(&graph->dims, sym);
-    }
-    onnxc_value_of(graph, value)->elements = elements;
-  }
-}
-
 /* Starts or ends. Those that a caller of the model passes may be the extremes of int64, with which one can't count. */
 static bool read_bounds(onnxc_importer *in, const char *name, uint32_t k, const onnxc_dim **dims, uint32_t *count) {
   onnxc_value value = onnxc_import_optional(in, k);
@@ -228,7 +211,7 @@ static bool read_bounds(onnxc_importer *in, const char *name, uint32_t k, const 
     if (!info->producer.i && !info->data && info->dtype == ONNXC_I64) {
       value = onnxc_build_map(in->graph, in->where, 1, &value, saturate, NULL);
       if (value.i)
-        name_elements(in->graph, value);
+        onnxc_name_elements(in->graph, value, INT32_MIN, INT32_MAX);
       return value.i && onnxc_import_dims_of(in, k, value, dims, count);
     }
   }
