@@ -36,10 +36,12 @@ static void walk_rows(compose *c, uint32_t i) {
   onnxc_dim first = c->stmt->box_lo[index], size = c->stmt->box_size[index], rest;
   int64_t constant;
   uint32_t rows = c->rows;
+  bool edge = c->edge;
   for (;;) {
     onnxc_dim full = onnxc_compose_steps(c, size, rows, &rest);
     c->tile_rows = rows;
     walk(c, i, first, full, rows);
+    c->edge |= !onnxc_compose_never(c, full);
     first = advance(c, first, full, rows);
     if (onnxc_dim_is_const(c->dims, rest, &constant)) {
       c->tile_rows = (uint32_t)constant;
@@ -50,7 +52,8 @@ static void walk_rows(compose *c, uint32_t i) {
     rows = rows >= 4 ? rows / 2 : 1;
     size = rest;
   }
-  c->tile_rows = c->row >= 0 ? c->rows : 1;
+  c->tile_rows = c->rows;
+  c->edge = edge;
 }
 
 static void walk_vectors(compose *c, uint32_t i) {
@@ -58,8 +61,10 @@ static void walk_vectors(compose *c, uint32_t i) {
   onnxc_dim first = c->stmt->box_lo[index], rest;
   int64_t lanes = c->lanes, width = c->vecs * lanes, constant;
   onnxc_dim full = onnxc_compose_steps(c, c->stmt->box_size[index], width, &rest);
+  bool edge = c->edge;
   c->tile_vecs = c->vecs;
   walk(c, i, first, full, width);
+  c->edge |= !onnxc_compose_never(c, full);
   first = advance(c, first, full, width);
   if (onnxc_dim_is_const(c->dims, rest, &constant)) {
     c->tile_vecs = (uint32_t)((constant + lanes - 1) / lanes);
@@ -85,6 +90,7 @@ static void walk_vectors(compose *c, uint32_t i) {
   }
   c->tile_vecs = c->vecs;
   c->tail = NULL;
+  c->edge = edge;
 }
 
 static void nest(compose *c, uint32_t i) {
@@ -155,18 +161,17 @@ static onnxc_status analyse(compose *c) {
 
 /* The innermost loops disappear while the product of their extents stays within the unroll factor; the next one is
  * unrolled by what is left. */
-static void plan_unrolling(compose *c, uint32_t unroll) {
-  uint32_t budget = unroll ? unroll : 1;
+static void plan_unrolling(compose *c, uint32_t budget, uint32_t *unrolls) {
   for (uint32_t i = c->num_reduce; i-- > 0;) {
     int64_t size;
-    c->unrolls[i] = 1;
+    unrolls[i] = 1;
     if (c->vec_reduces && (int)c->reduce[i] == c->vec)
       continue;
     if (onnxc_dim_is_const(c->dims, c->stmt->box_size[c->reduce[i]], &size) && size <= (int64_t)budget) {
-      c->unrolls[i] = size > 1 ? (uint32_t)size : 1;
-      budget /= c->unrolls[i];
+      unrolls[i] = size > 1 ? (uint32_t)size : 1;
+      budget /= unrolls[i];
     } else {
-      c->unrolls[i] = budget;
+      unrolls[i] = budget;
       budget = 1;
     }
   }
@@ -204,7 +209,8 @@ static void plan(compose *c) {
     onnxc_dim_range(c->dims, c->stmt->box_size[c->reduce[i]], &low, &high);
     c->never_empty &= low > 0;
   }
-  plan_unrolling(c, s->unroll);
+  plan_unrolling(c, s->unroll > 1 ? s->unroll : 1, c->unrolls[0]);
+  plan_unrolling(c, s->unroll > 3 ? s->unroll / 2 : 1, c->unrolls[1]);
 }
 
 static onnxc_status check_schedule(const compose *c) {

@@ -61,10 +61,11 @@ typedef struct compose {
   uint32_t rows, vecs, lanes, unroll;
   uint32_t num_parallel, num_reduce;                              /* lengths of the two orders */
   uint8_t parallel[ONNXC_MAX_INDICES], reduce[ONNXC_MAX_INDICES]; /* outermost first */
-  uint32_t unrolls[ONNXC_MAX_INDICES];                            /* by position in reduce */
-  onnxc_expr_op combiner[ONNXC_MAX_RESULTS];                      /* NONE: an expression */
-  bool ordered;                                                   /* some combiner is an expression: row-major order */
-  bool never_empty;                                               /* the reduction has at least one point */
+  uint32_t unrolls[2][ONNXC_MAX_INDICES];                         /* by position in reduce; [1]: of tiles at an edge */
+  bool edge;                                 /* the tile being emitted is what full tiles leave: less code for it */
+  onnxc_expr_op combiner[ONNXC_MAX_RESULTS]; /* NONE: an expression */
+  bool ordered;                              /* some combiner is an expression: row-major order */
+  bool never_empty;                          /* the reduction has at least one point */
 
   /* The tile being emitted. */
   uint32_t tile_rows, tile_vecs;

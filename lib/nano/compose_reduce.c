@@ -227,18 +227,11 @@ static void reduce(compose *c, uint32_t i) {
     reduce_lanes(c, index);
     return;
   }
-  uint32_t unroll = c->unrolls[i];
-  int64_t constant;
+  uint32_t unroll = c->unrolls[c->edge][i];
   onnxc_dim rest, first = c->stmt->box_lo[index];
   onnxc_dim full = onnxc_compose_steps(c, c->stmt->box_size[index], unroll, &rest);
   run(c, i, first, full, unroll);
-  first = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, full, unroll));
-  if (onnxc_dim_is_const(c->dims, rest, &constant)) {
-    for (int64_t u = 0; u < constant; u++)
-      set_and_reduce(c, i, onnxc_dim_addc(c->dims, first, u));
-  } else {
-    run(c, i, first, rest, 1);
-  }
+  run(c, i, onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, full, unroll)), rest, 1);
 }
 
 /* ---- begin and end ---- */
