@@ -2,15 +2,16 @@
  *
  * The composer writes loops in their final form: blocks, unrolling and vectors are decided. So these passes only
  * inline what is marked, fold addresses and drop what is dead; unrolling and vectorising again would undo
- * the register tiles (LLVM's unroller turned a clean tile into one with spills). */
+ * the register tiles (LLVM's unroller turned a clean tile into one with spills). Instcombine runs once over each
+ * function; that it may not be done then is no error, though by default LLVM ends the process over it. */
 #include "emit/machine.h"
 
 #include <llvm-c/Error.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
 static const char pipeline[] = "always-inline,"
-                               "function(sroa,early-cse,instcombine,simplifycfg,"
-                               "loop-mssa(loop-rotate,licm),early-cse,instcombine,simplifycfg),"
+                               "function(sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
+                               "loop-mssa(loop-rotate,licm),early-cse,instcombine<no-verify-fixpoint>,simplifycfg),"
                                "globaldce";
 
 onnxc_status onnxc_module_optimize(onnxc_diag *diag, LLVMModuleRef module, LLVMTargetMachineRef machine) {
