@@ -90,7 +90,7 @@ static void print_line(const verify *v, uint32_t i) {
     return;
   printf("%s  opset %" PRId64 "  %s", v->cases.items.data[i].name, r->opset, outcome_names[r->outcome]);
   if (r->outcome == VERIFY_PASSED || r->outcome == VERIFY_NO_CODE || r->max_ulp > 0)
-    printf("  %.3g ulp", r->max_ulp);
+    printf("  %.3g ulp (%.2g)", r->max_ulp, r->max_abs); /* in units in the last place, and as it is */
   if (r->outcome != VERIFY_UNSUPPORTED)
     printf("  %d groups  %d folded", r->groups, r->folded);
   if (r->message[0]) {
