@@ -7,6 +7,8 @@
 /* The unique printed name of each value, "%x", by handle: inputs and results of the nodes in order first, then all
  * others. */
 const char **onnxc_value_texts(const onnxc_graph *graph, onnxc_arena *arena);
+/* used[s]: symbol s stands in a dim, an element, an expression or a constraint of the graph. */
+bool *onnxc_used_symbols(const onnxc_graph *graph, onnxc_arena *arena);
 /* The name that a printed one stands for: NULL for %_7. */
 const char *onnxc_value_name_meant(const char *name);
 

@@ -40,6 +40,7 @@ static void print_symbols(const printer *p) {
   const onnxc_graph *graph = p->graph;
   const onnxc_dims *dims = &graph->dims;
   inferred *found = ONNXC_NEW_ARRAY(p->text->arena, inferred, dims->symbols.length);
+  const bool *used = onnxc_used_symbols(graph, p->text->arena);
   for (uint32_t i = 0; i < graph->inputs.length; i++) {
     const onnxc_value_info *info = onnxc_value_of(graph, graph->inputs.data[i]);
     for (uint32_t d = 0; d < info->rank; d++)
@@ -54,7 +55,7 @@ static void print_symbols(const printer *p) {
   for (uint32_t s = 1; s < dims->symbols.length; s++) {
     const onnxc_symbol *symbol = &dims->symbols.data[s];
     const char *source = NULL;
-    if (symbol->source == ONNXC_SYM_LOOP)
+    if (symbol->source == ONNXC_SYM_LOOP || !used[s])
       continue;
     if (symbol->source == ONNXC_SYM_FREE && found[s].source != ONNXC_SYM_FREE)
       source = "free";
