@@ -1,7 +1,7 @@
 /* dce.c -- drop the nodes that nothing needs.
  *
  * Needed are the graph outputs and whatever they are computed from; and, since a symbol may stand for an element
- * of a tensor, the tensors behind the symbols that appear in dims, extents and expressions of needed
+ * of a tensor, the tensors behind the symbols that appear in dims, elements, extents and expressions of needed
  * nodes, in constraints and in the dims of inputs. One worklist over values; each dim and
  * expression is looked at once.
  *
@@ -36,6 +36,19 @@ static void mark_dim(marker *m, onnxc_dim dim) {
     mark_dim(m, node->terms[i].atom);
   mark_dim(m, node->a);
   mark_dim(m, node->b);
+}
+
+static void mark_dims(marker *m, onnxc_value value) {
+  const onnxc_value_info *info = onnxc_value_of(m->graph, value);
+  int64_t shape[ONNXC_MAX_RANK], count = 1;
+  for (uint32_t d = 0; d < info->rank; d++)
+    mark_dim(m, info->dims[d]);
+  if (!info->elements || onnxc_value_is_constant(m->graph, value) || !onnxc_value_static_shape(m->graph, value, shape))
+    return;
+  for (uint32_t d = 0; d < info->rank; d++)
+    count *= shape[d];
+  for (int64_t k = 0; k < count; k++)
+    mark_dim(m, info->elements[k]);
 }
 
 static void mark_expr(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
@@ -88,10 +101,9 @@ onnxc_status onnxc_pass_dce(onnxc_graph *graph, const onnxc_pass_options *option
     mark_dim(&m, graph->constraints.data[k].b);
   }
   while (m.work.length) {
-    const onnxc_value_info *info = onnxc_value_of(graph, m.work.data[--m.work.length]);
-    for (uint32_t d = 0; d < info->rank; d++)
-      mark_dim(&m, info->dims[d]);
-    mark_node(&m, info->producer);
+    onnxc_value value = m.work.data[--m.work.length];
+    mark_dims(&m, value);
+    mark_node(&m, onnxc_value_of(graph, value)->producer);
   }
   uint32_t kept = 0;
   for (uint32_t i = 0; i < graph->order.length; i++)
