@@ -14,7 +14,35 @@ static const double p32[] = {0x1.555558p-2,  -0x1.00007p-2, 0x1.9998acp-3,  -0x1
 static const double p64[] = {0x1.555555555554fp-1, 0x1.999999999c175p-2, 0x1.24924921e4c28p-2, 0x1.c71c748f334a2p-3,
                              0x1.745c4b02c24cap-3, 0x1.3b35bb34883f5p-3, 0x1.0dcbfb3e1607p-3,  0x1.1b7ebd353c348p-3};
 
+/* A small whole number; 64-bit ones by the bits of 1.5 2^52, as AVX2 has no conversion for them. */
+static LLVMValueRef to_float(const onnxc_vec *v, LLVMValueRef n) {
+  if (!v->wide)
+    return LLVMBuildSIToFP(v->b, n, v->f, "");
+  LLVMValueRef magic = v_real(v, 0x1.8p52);
+  return v_sub(v, v_float(v, v_iadd(v, n, v_bits(v, magic))), magic);
+}
+
+/* vgetexp and vgetmant: floor(log2 x) of subnormals too, m in [3/4, 3/2) with the sign dropped, NaN below zero; where
+ * m < 1 the exponent that belongs to it is one more. */
+static void split_512(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMValueRef *e) {
+  LLVMContextRef c = v->nano->context;
+  LLVMTypeRef i32 = LLVMInt32TypeInContext(c);
+  LLVMValueRef mask = LLVMConstAllOnes(LLVMIntTypeInContext(c, v->wide ? 8 : 16)), none = LLVMConstNull(v->f);
+  LLVMValueRef current = LLVMConstInt(i32, 4, false), kind = LLVMConstInt(i32, 3 | 3 << 2, false);
+  const char *exponent = v->wide ? "llvm.x86.avx512.mask.getexp.pd.512" : "llvm.x86.avx512.mask.getexp.ps.512";
+  const char *mantissa = v->wide ? "llvm.x86.avx512.mask.getmant.pd.512" : "llvm.x86.avx512.mask.getmant.ps.512";
+  *m = onnxc_vmath_intrinsic(v->nano, mantissa, NULL, 0, (LLVMValueRef[]){x, kind, none, mask, current}, 5);
+  LLVMValueRef of_x = onnxc_vmath_intrinsic(v->nano, exponent, NULL, 0, (LLVMValueRef[]){x, none, mask, current}, 4);
+  LLVMValueRef of_m = onnxc_vmath_intrinsic(v->nano, exponent, NULL, 0, (LLVMValueRef[]){*m, none, mask, current}, 4);
+  *e = v_sub(v, of_x, of_m);
+}
+
 void onnxc_vmath_split(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMValueRef *e, bool *specials) {
+  *specials = (v->nano->target->features & ONNXC_FEATURE_AVX512) && v->lanes == (v->wide ? 8 : 16);
+  if (*specials) {
+    split_512(v, x, m, e);
+    return;
+  }
   int mantissa = v->wide ? 52 : 23;
   /* Subnormals are scaled into the normal range first. */
   double smallest = v->wide ? 0x1p-1022 : 0x1p-126, up = v->wide ? 0x1p54 : 0x1p25;
@@ -22,12 +50,9 @@ void onnxc_vmath_split(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVM
   LLVMValueRef scaled = v_select(v, tiny, v_mul(v, x, v_real(v, up)), x);
   int64_t base = v->wide ? 0x3fe8000000000000 : 0x3f400000;
   LLVMValueRef bits = v_isub(v, v_bits(v, scaled), v_int(v, base));
-  LLVMValueRef whole = v_sra(v, bits, mantissa);
   LLVMValueRef low = v_and(v, bits, v_int(v, ((int64_t)1 << mantissa) - 1));
   *m = v_float(v, v_iadd(v, low, v_int(v, base)));
-  LLVMValueRef exponent = LLVMBuildSIToFP(v->b, whole, v->f, "");
-  *e = v_sub(v, exponent, v_select(v, tiny, v_real(v, v->wide ? 54 : 25), v_real(v, 0)));
-  *specials = false;
+  *e = v_sub(v, to_float(v, v_sra(v, bits, mantissa)), v_select(v, tiny, v_real(v, v->wide ? 54 : 25), v_real(v, 0)));
 }
 
 /* e ln2 + log(1 + f) */
@@ -73,6 +98,6 @@ LLVMValueRef onnxc_vmath_log1p(const onnxc_vec *v, LLVMValueRef x) {
   LLVMValueRef s = v_float(v, v_isub(v, v_int(v, one), v_shl(v, k, mantissa)));
   LLVMValueRef f = v_fma(v, x, s, v_sub(v, s, v_real(v, 1)));
   f = v_select(v, v_cmp(v, LLVMRealOGT, x, v_real(v, v->wide ? 0x1p60 : 0x1p30)), v_sub(v, m, v_real(v, 1)), f);
-  LLVMValueRef result = log_of(v, LLVMBuildSIToFP(v->b, k, v->f, ""), f);
+  LLVMValueRef result = log_of(v, to_float(v, k), f);
   return v_with_sign(v, log_specials(v, x, v_real(v, -1), result), x);
 }
