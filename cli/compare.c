@@ -1,8 +1,9 @@
 /* compare.c -- tensors against what was expected.
  *
- * Floats agree when |have - want| <= atol + rtol * |want|, both are NaN, or both are the same infinity; the
- * relative tolerance is at least two units in the last place of the type, so that half precision is not asked for
- * more than it has. Everything else must be equal.
+ * Floats agree when |have - want| <= rtol * |want| + atol * max(1, largest |want| of the tensor), both are NaN, or both
+ * are the same infinity. The absolute part grows with the tensor, because a small element of a tensor of large ones
+ * is what is left of sums of large terms. The relative tolerance is at least two units in the last place of
+ * the type, so that half precision is not asked for more than it has. Everything else must be equal.
  */
 #include "cli.h"
 
@@ -37,6 +38,20 @@ static void describe_index(const onnxc_tensor *tensor, int64_t flat, char *out, 
     snprintf(out + used, size - used, "]");
 }
 
+/* The largest finite |element|, or 1 when all are smaller. */
+static double largest(const onnxc_tensor *tensor) {
+  size_t bytes = onnxc_dtype_bytes((onnxc_dtype)tensor->dtype);
+  int64_t count = cli_tensor_count(tensor);
+  double result = 1;
+  for (int64_t i = 0; i < count; i++) {
+    double value =
+        fabs(onnxc_scalar_to_f64((onnxc_dtype)tensor->dtype, (const char *)tensor->data + (size_t)i * bytes));
+    if (isfinite(value) && value > result)
+      result = value;
+  }
+  return result;
+}
+
 static void compare_floats(const onnxc_tensor *have, const onnxc_tensor *want, double rtol, double atol,
                            cli_difference *result) {
   onnxc_dtype dtype = (onnxc_dtype)want->dtype;
@@ -44,6 +59,7 @@ static void compare_floats(const onnxc_tensor *have, const onnxc_tensor *want, d
   int64_t count = cli_tensor_count(want);
   double least = 2 * unit_of(dtype, 1.0), worst = 0;
   rtol = rtol < least ? least : rtol;
+  atol *= largest(want);
   for (int64_t i = 0; i < count; i++) {
     double h = onnxc_scalar_to_f64(dtype, (const char *)have->data + (size_t)i * bytes);
     double w = onnxc_scalar_to_f64(dtype, (const char *)want->data + (size_t)i * bytes);

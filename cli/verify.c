@@ -20,7 +20,7 @@
 static const char help[] =
     "usage: onnxc verify PATH... [options]\n"
     "PATH is a model beside test_data_set_N/ (input_K.pb, output_K.pb), or a folder of such, at any depth.\n"
-    "  --rtol=1e-3, --atol=1e-5  |have - want| <= atol + rtol |want|\n"
+    "  --rtol=1e-3, --atol=1e-5  |have - want| <= rtol |want| + atol max(1, largest |want|)\n"
     "  --per-node         where a case fails, the first node that differs from the reference evaluator\n"
     "  --jobs=N           cases at once (default: as many as there are CPUs)\n"
     "  --timeout=SECONDS  of a case (default 300)\n"
