@@ -113,6 +113,8 @@ int cli_session_compile(command *cli, cli_session *session, onnxc_context *conte
                         const onnxc_options *options, const char **message);
 /* Plans and runs once; outputs are in session->outputs until the next run. */
 int cli_session_run(command *cli, cli_session *session, onnxc_tensor *inputs, int threads, const char **message);
+/* The same by the reference evaluator, which knows nothing of dims given as options. */
+int cli_session_evaluate(command *cli, cli_session *session, const onnxc_tensor *inputs);
 /* Plans only: session->outputs, workspace and *run are ready for session->run as often as wanted. */
 int cli_session_plan(command *cli, cli_session *session, onnxc_tensor *inputs, int threads, onnxc_run *run,
                      const char **message);

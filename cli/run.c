@@ -13,6 +13,7 @@ static const char help[] =
     "when\n"
     "                     there is one input\n"
     "  --output-dir DIR   write NAME.npy for each output\n"
+    "  --reference        the reference evaluator instead of compiled code\n"
     "  --threads=N\n"
     "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
 
@@ -54,15 +55,17 @@ static int write_outputs(command *cli, const cli_session *session, const char *d
 }
 
 int cli_run(command *cli, int argc, char **argv) {
-  enum { INPUT = CLI_FIRST_OWN, OUTPUT_DIR, THREADS };
+  enum { INPUT = CLI_FIRST_OWN, OUTPUT_DIR, REFERENCE, THREADS };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS,
                                         {"input", 1, NULL, INPUT},
                                         {"output-dir", 1, NULL, OUTPUT_DIR},
+                                        {"reference", 0, NULL, REFERENCE},
                                         {"threads", 1, NULL, THREADS},
                                         {0}};
   cli_options options = {0};
   ONNXC_VEC(const char *) specs = {0};
   const char *directory = NULL;
+  bool reference = false;
   int64_t threads = 1;
   int status = 0;
   for (int c; status == 0 && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;)
@@ -70,6 +73,7 @@ int cli_run(command *cli, int argc, char **argv) {
     case 'h': fputs(help, stdout); return 0;
     case INPUT: ONNXC_PUSH(&cli->arena, specs, optarg); break;
     case OUTPUT_DIR: directory = optarg; break;
+    case REFERENCE: reference = true; break;
     case THREADS:
       if (!cli_parse_int(optarg, 1, 4096, &threads))
         return cli_usage(cli, "--threads wants a number, not '%s'", optarg);
@@ -86,7 +90,8 @@ int cli_run(command *cli, int argc, char **argv) {
     onnxc_tensor *inputs = ONNXC_NEW_ARRAY(&cli->arena, onnxc_tensor, session.info->num_inputs + 1);
     status = cli_session_inputs(cli, &session, specs.data, specs.length, inputs);
     if (status == 0)
-      status = cli_session_run(cli, &session, inputs, (int)threads, NULL);
+      status = reference ? cli_session_evaluate(cli, &session, inputs)
+                         : cli_session_run(cli, &session, inputs, (int)threads, NULL);
     for (int32_t k = 0; status == 0 && k < session.info->num_outputs; k++)
       show_output(cli, &session.info->outputs[k], &session.outputs[k]);
     if (status == 0 && directory)

@@ -222,6 +222,14 @@ int cli_session_run(command *cli, cli_session *session, onnxc_tensor *inputs, in
   return status == 0 ? 0 : report(cli, (onnxc_status)status, run.message, message);
 }
 
+int cli_session_evaluate(command *cli, cli_session *session, const onnxc_tensor *inputs) {
+  if (!session->model)
+    return cli_fail(ONNXC_USAGE, "the reference evaluator wants a model, not a library");
+  onnxc_status status =
+      onnxc_evaluate(session->model, inputs, (size_t)session->info->num_inputs, session->outputs, allocate, session);
+  return status == ONNXC_OK ? 0 : report(cli, status, onnxc_message(session->context), NULL);
+}
+
 int cli_session_inputs(command *cli, const cli_session *session, const char *const *specs, size_t num_specs,
                        onnxc_tensor *inputs) {
   const onnxc_model_info *info = session->info;

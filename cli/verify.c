@@ -20,7 +20,8 @@
 static const char help[] =
     "usage: onnxc verify PATH... [options]\n"
     "PATH is a model beside test_data_set_N/ (input_K.pb, output_K.pb), or a folder of such, at any depth.\n"
-    "  --rtol=1e-3, --atol=1e-5  |have - want| <= rtol |want| + atol max(1, largest |want|)\n"
+    "  --rtol=1e-3, --atol=1e-5  |have - want| <= rtol |want| + atol max(1, largest |want|); the\n"
+    "                     default of atol is for one node, and grows with the root of the number of nodes\n"
     "  --per-node         where a case fails, the first node that differs from the reference evaluator\n"
     "  --jobs=N           cases at once (default: as many as there are CPUs)\n"
     "  --timeout=SECONDS  of a case (default 300)\n"
@@ -241,7 +242,7 @@ int cli_verify(command *cli, int argc, char **argv) {
                                         {"jobs", 1, NULL, JOBS},       {"timeout", 1, NULL, TIMEOUT},
                                         {"threads", 1, NULL, THREADS}, {"failures", 0, NULL, FAILURES},
                                         {"json", 0, NULL, JSON},       {0}};
-  verify v = {.cli = cli, .cases.cli = cli, .options = {.rtol = 1e-3, .atol = 1e-5, .threads = 1}, .timeout = 300};
+  verify v = {.cli = cli, .cases.cli = cli, .options = {.rtol = 1e-3, .atol = -1, .threads = 1}, .timeout = 300};
   cli_options options = {0};
   int64_t number_given = 0;
   int status = 0;
