@@ -5,8 +5,9 @@
  *   G3  operand and result counts agree with the node's row in ops.def; its attributes with its operands
  *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK, dims that are not none, and a layout of these
  *   G5  a compute is well typed (verify_compute.c); its results have its extents as dims; the computes of a row group
- * are consecutive in order (but for constants) and share their row indices G6  graph inputs and outputs have the
- * default layout; only relayout, computes and constants give a value another one
+ *       are consecutive in order (but for constants) and share their row indices
+ *   G6  graph inputs and outputs have the default layout; only relayout, computes and constants give a value another
+ *       one, and a reshape or concat that is a view of a value with one
  *
  * Besides, no dim may have grown too complex.
  */
@@ -185,6 +186,16 @@ static void check_attributes(verifier *v, const char *where, const onnxc_node_in
   }
 }
 
+/* May the node's results have another layout than row major? A reshape or concat only as a view of such a one. */
+static bool may_lay_out(const verifier *v, const onnxc_node_info *node) {
+  if (node->op != ONNXC_OP_RESHAPE && node->op != ONNXC_OP_CONCAT)
+    return node->op == ONNXC_OP_RELAYOUT || node->op == ONNXC_OP_COMPUTE || node->op == ONNXC_OP_CONSTANT;
+  for (uint32_t i = 0; i < node->num_inputs; i++)
+    if (!has_default_layout(v, node->inputs[i]))
+      return true;
+  return false;
+}
+
 static void check_node(verifier *v, onnxc_node handle) {
   const onnxc_graph *graph = v->graph;
   if (!handle.i || handle.i >= graph->nodes.length) {
@@ -222,8 +233,7 @@ static void check_node(verifier *v, onnxc_node handle) {
       continue;
     }
     sound &= define(v, node->outputs[k], handle, k);
-    if (sound && node->op != ONNXC_OP_RELAYOUT && node->op != ONNXC_OP_COMPUTE && node->op != ONNXC_OP_CONSTANT &&
-        !has_default_layout(v, node->outputs[k]))
+    if (sound && !may_lay_out(v, node) && !has_default_layout(v, node->outputs[k]))
       fail(v, v->names[node->outputs[k].i], "G6: %s gives it a layout", op_rows[node->op].name);
   }
   if (v->errors != before || !sound)
