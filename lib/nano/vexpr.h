@@ -1,8 +1,8 @@
 /* vexpr.h -- one operation of expr.def on LLVM values: scalars or fixed vectors of any lane count.
  *
  * In registers a bool is i1 (memory: i8 0/1), f16 is half, bf16 is bfloat, integers are iN without sign
- * (the dtype says which). f16 and bf16 arithmetic is done in f32 and rounded after each operation. exp, log, tanh, erf, ...
- * are polynomials in IR (vmath.c): no call to libm, no table in memory beyond constants.
+ * (the dtype says which). f16 and bf16 arithmetic is done in f32 and rounded after each operation. exp, log, tanh, erf,
+ * ... are polynomials in IR (vmath.c): no call to libm, no table in memory beyond constants.
  */
 #ifndef ONNXC_NANO_VEXPR_H
 #define ONNXC_NANO_VEXPR_H
@@ -19,10 +19,12 @@ typedef struct onnxc_nano {
   const onnxc_target *target;
 } onnxc_nano;
 
-/* Type of a dtype in registers / in memory; lanes 0 = scalar. NULL for dtypes without code (strings, complex, sub-byte). */
+/* Type of a dtype in registers / in memory; lanes 0 = scalar. NULL for dtypes without code (strings, complex,
+ * sub-byte). */
 LLVMTypeRef onnxc_nano_type(const onnxc_nano *nano, onnxc_dtype dtype, uint32_t lanes);
 LLVMTypeRef onnxc_nano_memory_type(const onnxc_nano *nano, onnxc_dtype dtype, uint32_t lanes);
-LLVMValueRef onnxc_nano_const(const onnxc_nano *nano, onnxc_dtype dtype, uint32_t lanes, int64_t imm); /* imm as in CONST */
+LLVMValueRef onnxc_nano_const(const onnxc_nano *nano, onnxc_dtype dtype, uint32_t lanes,
+                              int64_t imm); /* imm as in CONST */
 LLVMValueRef onnxc_nano_splat(const onnxc_nano *nano, LLVMValueRef scalar, uint32_t lanes);
 /* Unary, binary and SELECT (args: condition, a, b); dtype is that of the arguments (SELECT: of a and b). */
 LLVMValueRef onnxc_nano_op(const onnxc_nano *nano, onnxc_expr_op op, onnxc_dtype dtype, const LLVMValueRef *args);

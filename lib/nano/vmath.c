@@ -1,10 +1,15 @@
 /* vmath.c -- exp, expm1, tanh and erf.
  *
  * All reduce x = n ln2 + r with |r| <= ln2/2 (n = x / ln2 rounded, r by two FMAs with ln2 split in two, so that r is
- * good to its last bit) and use  e^r = 1 + r + r^2 P(r)  with a minimax P. The coefficients come from
- * scripts/minimax.py (Remez exchange; each row's error is that of the whole function, in units of 2^-k relative).
+ * good to its last bit) and use  e^r = 1 + r + r^2 P(r).  Every P of vmath*.c is minimax for the relative error of the
+ * function it stands in: Remez's exchange in 60 digits; for f32 the coefficients were rounded one after the other,
+ * lowest first, and the rest fitted again. Rationals come from iterated weighted least squares (Lawson).
  *
- * Largest errors found over the whole range (tests/nano/test_vmath.c): see the table in that file.
+ * Largest errors found, in ULP (f32: every 61st argument; f64: 4 million samples a function; tests/nano/test_vmath.c):
+ *
+ *            exp   expm1  log   log1p  tanh  erf   sin   cos   pow
+ *     f32    0.88  1.42   0.88  0.89   3.94  3.31  1.54  1.52  0.51
+ *     f64    0.88  2.03   0.85  0.87   2.49  1.05  2.45  2.36  1.47
  */
 #include "nano/vmath.h"
 

@@ -14,8 +14,8 @@
 
 enum { COUNT = 4096, MAX_SPECS = 1200 };
 
-static const onnxc_dtype dtypes[] = {ONNXC_F32, ONNXC_F64, ONNXC_F16, ONNXC_BF16, ONNXC_I8,  ONNXC_I16,
-                                     ONNXC_I32, ONNXC_I64, ONNXC_U8,  ONNXC_U16,  ONNXC_U32, ONNXC_U64, ONNXC_BOOL};
+static const onnxc_dtype dtypes[] = {ONNXC_F32, ONNXC_F64, ONNXC_F16, ONNXC_BF16, ONNXC_I8,  ONNXC_I16, ONNXC_I32,
+                                     ONNXC_I64, ONNXC_U8,  ONNXC_U16, ONNXC_U32,  ONNXC_U64, ONNXC_BOOL};
 enum { NUM_DTYPES = sizeof dtypes / sizeof *dtypes };
 
 /* ---- arguments ---- */
@@ -28,16 +28,16 @@ static uint64_t random_bits(void) {
   return random_state * 0x2545f4914f6cdd1dULL;
 }
 
-static const double float_corners[] = {0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, -1.5, 2.5, 3, -3, 127, 128, -128, -129, 255,
-                                       256, 32767.5, -32769, 65504, 65520, 2147483647, 2147483648.0, -2147483649.0,
-                                       4294967296.0, 9.3e18, -9.3e18, 1.9e19, 1e-8, 6e-8, 1e-40, 3e38, INFINITY,
-                                       -INFINITY, NAN, -0.999, 1e300, 1.00390625, 1.01171875, 8388607.5};
-static const int64_t int_corners[] = {0, 1, -1, 2, -2, 3, 5, 7, -7, 8, 31, 32, 63, 64, 65, 127, -128, 255, 32767,
-                                      -32768, 65535, INT32_MAX, INT32_MIN, UINT32_MAX, INT64_MAX, INT64_MIN, 100, -100};
-enum {
-  NUM_FLOATS = sizeof float_corners / sizeof *float_corners,
-  NUM_INTS = sizeof int_corners / sizeof *int_corners
-};
+static const double float_corners[] = {
+    0.0,          -0.0,      1,       -1,     0.5,   -0.5,       1.5,          -1.5,
+    2.5,          3,         -3,      127,    128,   -128,       -129,         255,
+    256,          32767.5,   -32769,  65504,  65520, 2147483647, 2147483648.0, -2147483649.0,
+    4294967296.0, 9.3e18,    -9.3e18, 1.9e19, 1e-8,  6e-8,       1e-40,        3e38,
+    INFINITY,     -INFINITY, NAN,     -0.999, 1e300, 1.00390625, 1.01171875,   8388607.5};
+static const int64_t int_corners[] = {
+    0,  1,   -1,   2,   -2,    3,      5,     7,         -7,        8,          31,        32,        63,  64,
+    65, 127, -128, 255, 32767, -32768, 65535, INT32_MAX, INT32_MIN, UINT32_MAX, INT64_MAX, INT64_MIN, 100, -100};
+enum { NUM_FLOATS = sizeof float_corners / sizeof *float_corners, NUM_INTS = sizeof int_corners / sizeof *int_corners };
 
 /* COUNT elements: first all pairs of corners (this is side 0 or 1 of the pair), then random ones of all sizes. */
 static void fill(onnxc_dtype dtype, char *memory, int side) {
@@ -260,16 +260,16 @@ static LLVMValueRef build_constant(const onnxc_nano *nano, const void *arg, cons
 
 Test(vexpr, constant_arguments) {
   static const with_constant rows[] = {
-      {ONNXC_EXPR_POW, ONNXC_F32, 0},    {ONNXC_EXPR_POW, ONNXC_F32, 1},     {ONNXC_EXPR_POW, ONNXC_F32, 2},
-      {ONNXC_EXPR_POW, ONNXC_F32, 3},    {ONNXC_EXPR_POW, ONNXC_F32, 4},     {ONNXC_EXPR_POW, ONNXC_F32, -1},
-      {ONNXC_EXPR_POW, ONNXC_F32, 0.5},  {ONNXC_EXPR_POW, ONNXC_F32, -0.5},  {ONNXC_EXPR_POW, ONNXC_F32, 5},
-      {ONNXC_EXPR_POW, ONNXC_F32, NAN},  {ONNXC_EXPR_POW, ONNXC_F64, 0.5},   {ONNXC_EXPR_POW, ONNXC_F64, 3},
-      {ONNXC_EXPR_MAX, ONNXC_F32, 0},    {ONNXC_EXPR_MIN, ONNXC_F32, 6},     {ONNXC_EXPR_MAX, ONNXC_F32, NAN},
-      {ONNXC_EXPR_MAX, ONNXC_F16, 0},    {ONNXC_EXPR_MAX, ONNXC_BF16, 0},    {ONNXC_EXPR_DIV, ONNXC_I32, 7},
-      {ONNXC_EXPR_DIV, ONNXC_I32, 0},    {ONNXC_EXPR_DIV, ONNXC_I32, -1},    {ONNXC_EXPR_DIV, ONNXC_I8, -3},
-      {ONNXC_EXPR_MOD, ONNXC_I64, 10},   {ONNXC_EXPR_MOD, ONNXC_I32, -10},   {ONNXC_EXPR_FLOORDIV, ONNXC_I64, 8},
+      {ONNXC_EXPR_POW, ONNXC_F32, 0},    {ONNXC_EXPR_POW, ONNXC_F32, 1},      {ONNXC_EXPR_POW, ONNXC_F32, 2},
+      {ONNXC_EXPR_POW, ONNXC_F32, 3},    {ONNXC_EXPR_POW, ONNXC_F32, 4},      {ONNXC_EXPR_POW, ONNXC_F32, -1},
+      {ONNXC_EXPR_POW, ONNXC_F32, 0.5},  {ONNXC_EXPR_POW, ONNXC_F32, -0.5},   {ONNXC_EXPR_POW, ONNXC_F32, 5},
+      {ONNXC_EXPR_POW, ONNXC_F32, NAN},  {ONNXC_EXPR_POW, ONNXC_F64, 0.5},    {ONNXC_EXPR_POW, ONNXC_F64, 3},
+      {ONNXC_EXPR_MAX, ONNXC_F32, 0},    {ONNXC_EXPR_MIN, ONNXC_F32, 6},      {ONNXC_EXPR_MAX, ONNXC_F32, NAN},
+      {ONNXC_EXPR_MAX, ONNXC_F16, 0},    {ONNXC_EXPR_MAX, ONNXC_BF16, 0},     {ONNXC_EXPR_DIV, ONNXC_I32, 7},
+      {ONNXC_EXPR_DIV, ONNXC_I32, 0},    {ONNXC_EXPR_DIV, ONNXC_I32, -1},     {ONNXC_EXPR_DIV, ONNXC_I8, -3},
+      {ONNXC_EXPR_MOD, ONNXC_I64, 10},   {ONNXC_EXPR_MOD, ONNXC_I32, -10},    {ONNXC_EXPR_FLOORDIV, ONNXC_I64, 8},
       {ONNXC_EXPR_REM, ONNXC_U32, 1000}, {ONNXC_EXPR_FLOORDIV, ONNXC_I32, 0}, {ONNXC_EXPR_POW, ONNXC_I32, 3},
-      {ONNXC_EXPR_POW, ONNXC_I64, -1},   {ONNXC_EXPR_POW, ONNXC_U8, 9},      {ONNXC_EXPR_SHL, ONNXC_U8, 3},
+      {ONNXC_EXPR_POW, ONNXC_I64, -1},   {ONNXC_EXPR_POW, ONNXC_U8, 9},       {ONNXC_EXPR_SHL, ONNXC_U8, 3},
       {ONNXC_EXPR_SHR, ONNXC_I32, 40},
   };
   enum { NUM = sizeof rows / sizeof *rows };

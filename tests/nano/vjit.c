@@ -29,7 +29,8 @@ static void build_kernel(const onnxc_nano *nano, const vjit_spec *spec, const ch
   set_attribute(c, f, "tune-cpu", nano->target->tune);
   set_attribute(c, f, "prefer-vector-width", nano->target->vector_bytes == 64 ? "512" : "256");
   LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(c, f, "entry");
-  LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(c, f, "loop"), end = LLVMAppendBasicBlockInContext(c, f, "end");
+  LLVMBasicBlockRef loop = LLVMAppendBasicBlockInContext(c, f, "loop"),
+                    end = LLVMAppendBasicBlockInContext(c, f, "end");
   LLVMPositionBuilderAtEnd(b, entry);
   LLVMValueRef bases[3], args[3];
   for (uint32_t k = 0; k < spec->num_args; k++) {
@@ -76,9 +77,8 @@ vjit *vjit_compile(const onnxc_target *target, const vjit_spec *specs, uint32_t 
   LLVMTargetRef backend;
   if (LLVMGetTargetFromTriple(triple, &backend, &message))
     return NULL;
-  LLVMTargetMachineRef machine =
-      LLVMCreateTargetMachine(backend, triple, target->name, target->llvm_features, LLVMCodeGenLevelDefault,
-                              LLVMRelocPIC, LLVMCodeModelDefault);
+  LLVMTargetMachineRef machine = LLVMCreateTargetMachine(backend, triple, target->name, target->llvm_features,
+                                                         LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
   LLVMDisposeMessage(triple);
 
   LLVMOrcThreadSafeContextRef safe = LLVMOrcCreateNewThreadSafeContext();
