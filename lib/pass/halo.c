@@ -24,7 +24,18 @@ static bool same_slope(const affine *a, const affine *b) {
   return true;
 }
 
-/* Something that is never less: c * (x floordiv d) <= (c / d) * x where d divides c. */
+static int64_t common(int64_t a, int64_t b) {
+  while (b) {
+    int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* Something that is never less: with g = gcd(c, d),
+ *     c * (x floordiv d) <= (c / g) * (x floordiv (d / g))
+ * since x floordiv d = (x floordiv (d / g)) floordiv g. */
 static onnxc_dim upper_bound(onnxc_dims *dims, onnxc_dim dim) {
   onnxc_dim_node node = *onnxc_dims_node(dims, dim);
   if (node.kind != ONNXC_DIM_SUM)
@@ -33,12 +44,14 @@ static onnxc_dim upper_bound(onnxc_dims *dims, onnxc_dim dim) {
   for (uint32_t k = 0; k < node.num_terms; k++) {
     onnxc_dim_term term = node.terms[k];
     onnxc_dim_node atom = *onnxc_dims_node(dims, term.atom);
-    int64_t divisor;
+    int64_t divisor = 0, factor = 1;
     if (atom.kind == ONNXC_DIM_FLOORDIV && term.coefficient > 0 && onnxc_dim_is_const(dims, atom.b, &divisor) &&
-        divisor > 0 && term.coefficient % divisor == 0)
-      sum = onnxc_dim_add(dims, sum, onnxc_dim_mulc(dims, atom.a, term.coefficient / divisor));
-    else
-      sum = onnxc_dim_add(dims, sum, onnxc_dim_mulc(dims, term.atom, term.coefficient));
+        divisor > 0)
+      factor = common(term.coefficient, divisor);
+    onnxc_dim bound = term.atom;
+    if (factor > 1)
+      bound = onnxc_dim_floordiv(dims, atom.a, onnxc_dim_const(dims, divisor / factor));
+    sum = onnxc_dim_add(dims, sum, onnxc_dim_mulc(dims, bound, term.coefficient / factor));
   }
   return sum;
 }
