@@ -145,6 +145,11 @@ static onnxc_array random_array(rig *r, uint32_t buffer) {
   a.data = onnxc_arena_alloc(&r->arena, (size_t)count * bytes + 1);
   for (int64_t i = 0; i < count; i++) {
     void *at = (char *)a.data + (size_t)i * bytes;
+    if (r->corners && r->random % 3 == 0) {
+      next(r);
+      onnxc_scalar_from_f64(b->dtype, at, r->corners[(r->random >> 20) % r->num_corners]);
+      continue;
+    }
     if (onnxc_dtype_is_float(b->dtype))
       onnxc_scalar_from_f64(b->dtype, at, next(r));
     else if (onnxc_dtype_is_bool(b->dtype))

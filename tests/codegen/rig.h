@@ -33,6 +33,8 @@ typedef struct rig {
   ONNXC_VEC(rig_case_record) cases;
   int64_t symbols[256]; /* values of the run-time's symbols */
   double modulus;       /* elements are integers below it, 0 = small reals */
+  const double *corners; /* if not NULL, one element in three is one of these */
+  uint32_t num_corners;
   uint64_t random;
   const onnxc_target *target;
   unsigned checked; /* elements compared */
