@@ -197,7 +197,8 @@ static onnxc_status sweep(folder *f) {
     eval.symbols[s] = ONNXC_UNBOUND; /* nothing symbolic is evaluated */
   uint32_t count = graph->order.length;
   onnxc_node *order = ONNXC_NEW_ARRAY(graph->arena, onnxc_node, count + 1);
-  memcpy(order, graph->order.data, count * sizeof *order);
+  if (count)
+    memcpy(order, graph->order.data, count * sizeof *order);
   graph->order.length = 0;
   f->changed = false;
   for (uint32_t i = 0; i < count; i++)
