@@ -65,11 +65,31 @@ static bool order_of_contraction(const onnxc_compute *compute, uint32_t *perm) {
 }
 
 typedef struct dim_map {
-  uint32_t operand;
+  uint32_t operand, rank;
   uint32_t of_result[ONNXC_MAX_RANK]; /* by operand dim: 1 + the result dim that walks it, 0 = none */
-  bool used[ONNXC_MAX_RANK];
   bool found, plain;
 } dim_map;
+
+/* The parallel index that walks an operand's dim: the one that is added as it is, else the only one there is. */
+static void map_dim(dim_map *map, const onnxc_exprs *pool, onnxc_expr index, uint32_t d) {
+  const onnxc_expr_node *node = onnxc_exprs_node(pool, index);
+  uint32_t walks = 0;
+  for (uint32_t k = 0; k < map->rank; k++)
+    if (onnxc_expr_uses_index(pool, index, k)) {
+      map->plain = map->plain && !walks;
+      walks = k + 1;
+    }
+  for (uint32_t n = 0; node->op == ONNXC_EXPR_ADD && n < 2; n++) {
+    const onnxc_expr_node *term = onnxc_exprs_node(pool, node->args[n]);
+    if (term->op == ONNXC_EXPR_INDEX && term->imm < (int64_t)map->rank) {
+      map->plain = true;
+      walks = (uint32_t)term->imm + 1;
+    }
+  }
+  if (walks && map->of_result[d] && map->of_result[d] != walks)
+    map->plain = false;
+  map->of_result[d] = walks ? walks : map->of_result[d];
+}
 
 static void map_dims(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   dim_map *map = arg;
@@ -77,13 +97,8 @@ static void map_dims(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   if (node->op != ONNXC_EXPR_LOAD || node->imm != (int64_t)map->operand)
     return;
   map->found = true;
-  for (uint32_t d = 0; d < node->num_args; d++)
-    for (uint32_t k = 0; k < ONNXC_MAX_RANK; k++)
-      if (onnxc_expr_uses_index(pool, node->args[d], k)) {
-        if (map->of_result[d] && map->of_result[d] != k + 1)
-          map->plain = false;
-        map->of_result[d] = k + 1;
-      }
+  for (uint32_t d = 0; d < node->num_args && map->plain; d++)
+    map_dim(map, pool, node->args[d], d);
 }
 
 /* The result's storage order when it follows operand k; false if the operand does not walk all of its dims. */
@@ -93,7 +108,7 @@ static bool follow_operand(const onnxc_graph *graph, const onnxc_node_info *node
   uint32_t rank = compute->num_parallel;
   if (value->layout.num_axes != value->rank || value->rank < 3)
     return false;
-  dim_map map = {.operand = operand, .plain = true};
+  dim_map map = {.operand = operand, .rank = rank, .plain = true};
   for (uint32_t j = 0; j < compute->num_results; j++) {
     onnxc_expr_walk(&graph->exprs, compute->finish[j], map_dims, &map);
     if (compute->num_reduce)
