@@ -81,5 +81,8 @@ configure_package_config_file(${CMAKE_SOURCE_DIR}/cmake/onnxcConfig.cmake.in ${C
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/onnxcConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/onnxcConfig.cmake ${CMAKE_BINARY_DIR}/onnxcConfigVersion.cmake
         DESTINATION ${onnxc_cmake_dir})
+# Relative to the file, so that the installation can be moved.
+file(RELATIVE_PATH onnxc_prefix_from_pc "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" onnxc_prefix_from_pc "${onnxc_prefix_from_pc}")
 configure_file(${CMAKE_SOURCE_DIR}/cmake/onnxc.pc.in ${CMAKE_BINARY_DIR}/onnxc.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/onnxc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -35,8 +35,8 @@ static onnxc_status emit(void *arg) {
   const onnxc_options *options = build->options;
   onnxc_diag *diag = &build->model->context->diag;
   if (options->triple && strncmp(options->triple, "x86_64", 6) != 0)
-    return onnxc_error(diag, ONNXC_UNSUPPORTED, "target triple '%s' is not supported: this version makes code for x86_64",
-                       options->triple);
+    return onnxc_error(diag, ONNXC_UNSUPPORTED,
+                       "target triple '%s' is not supported: this version makes code for x86_64", options->triple);
   ONNXC_TRY(onnxc_build_tile(build, options->cpu));
   if (job->kind == ONNXC_EMIT_IR)
     return emit_ir(job);

@@ -142,8 +142,10 @@ static void describe_value(onnxc_arena *arena, onnxc_graph *graph, onnxc_value v
     dims[k] = -1;
     if (onnxc_dim_is_const(&graph->dims, v->dims[k], &dims[k]))
       continue;
-    char text[256];
+    char text[64]; /* a long expression helps nobody */
     onnxc_dim_print(&graph->dims, v->dims[k], text, sizeof text);
+    if (strlen(text) == sizeof text - 1)
+      strcpy(text, "?");
     const char *start = text[0] == '%' && !strpbrk(text, " *(") ? text + 1 : text;
     names[k] = onnxc_arena_copy_string(arena, start, strlen(start));
   }

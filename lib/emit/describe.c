@@ -423,8 +423,10 @@ static void describe_tensor(describer *d, onnxc_tensor_info *info, onnxc_rt_io *
     dims[k] = -1;
     if (onnxc_dim_is_const(&d->graph->dims, v->dims[k], &dims[k]))
       continue;
-    char text[256];
+    char text[64]; /* a long expression helps nobody */
     onnxc_dim_print(&d->graph->dims, v->dims[k], text, sizeof text);
+    if (strlen(text) == sizeof text - 1)
+      strcpy(text, "?");
     names[k] = onnxc_arena_copy_string(d->arena, text + (text[0] == '%' && !strpbrk(text, " *(")), strlen(text));
   }
 }
