@@ -38,6 +38,12 @@ static int by_text(const void *a, const void *b) {
   return order ? order : (x->coefficient > y->coefficient) - (x->coefficient < y->coefficient);
 }
 
+/* Positive terms first. */
+static int by_sign(const void *a, const void *b) {
+  bool x = ((const part *)a)->coefficient < 0, y = ((const part *)b)->coefficient < 0;
+  return x != y ? x - y : by_text(a, b);
+}
+
 static const char *render_sum(const onnxc_dims *dims, const onnxc_dim_node *node) {
   part *parts = ONNXC_NEW_ARRAY(dims->arena, part, node->num_terms);
   size_t length = 24;
@@ -48,18 +54,21 @@ static const char *render_sum(const onnxc_dims *dims, const onnxc_dim_node *node
       parts[i].text = render_at(dims, node->terms[i].atom, BIND_TERM); /* 2*%H*%W */
     length += strlen(parts[i].text) + 24;
   }
-  qsort(parts, node->num_terms, sizeof *parts, by_text);
+  qsort(parts, node->num_terms, sizeof *parts, by_sign);
   char *text = onnxc_arena_alloc(dims->arena, length), *end = text;
+  bool first = node->constant > 0 && parts[0].coefficient < 0; /* 80 - %t */
+  if (first)
+    end += sprintf(end, "%lld", (long long)node->constant);
   for (uint32_t i = 0; i < node->num_terms; i++) {
     int64_t c = parts[i].coefficient;
     uint64_t size = c < 0 ? 0 - (uint64_t)c : (uint64_t)c;
-    const char *sign = i ? (c < 0 ? " - " : " + ") : (c < 0 ? "-" : "");
+    const char *sign = i || first ? (c < 0 ? " - " : " + ") : (c < 0 ? "-" : "");
     if (size == 1)
       end += sprintf(end, "%s%s", sign, parts[i].text);
     else
       end += sprintf(end, "%s%llu*%s", sign, (unsigned long long)size, parts[i].text);
   }
-  if (node->constant) {
+  if (node->constant && !first) {
     uint64_t size = node->constant < 0 ? 0 - (uint64_t)node->constant : (uint64_t)node->constant;
     sprintf(end, node->constant < 0 ? " - %llu" : " + %llu", (unsigned long long)size);
   }

@@ -39,7 +39,8 @@
  *   T2 a symbol of source LOOP is used only inside its loop
  *   T3 parallel loops are outermost, perfectly nested
  *   T4 SCRATCH and STATE are written before they are read in a task
- *   T5 order is a permutation of the indices; row and vec are different; rows*vecs accumulators and operands fit the target
+ *   T5 order is a permutation of the indices, parallel ones first; row and vec are different; rows*vecs accumulators
+ *      (and the vectors of B, for a contraction along a parallel index) fit the target
  */
 #ifndef ONNXC_TILE_TILE_H
 #define ONNXC_TILE_TILE_H
@@ -133,15 +134,40 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
 
 /* Text form; prints and parses back. tile/text.c, tile/parse.c
  *
- *     stage @conv1_f32_6x4 {
- *       parallel %t0 = 0 to 20 {
- *         fill %x
- *         contract(%x, %w, %b) -> (%y) [i0: 0 + 1, i1: 4*%t0 + min(4, 80 - 4*%t0), ... | r0: 0 + 64]
- *           order(i0 i2 i1 r0) rows(i1 6) vec(i2 4x16) unroll 4
- *           <i0: 1, ... | r0: 64> f32 add mul(...) -> max(add(acc0, $2[i1]), 0)
+ *     symbol %N in 1..512
+ *     program @mlp target "znver5" {
+ *       buffer %x: f32[%N, 64] = input 0
+ *       buffer %w: f32[64, 100][1 0 1:64] = constant ...
+ *       buffer %y: f32[%N, 100] = output 0
+ *       stage @gemm_f32_6x4 {
+ *         parallel %t = 0 to %N step 96 {
+ *           contract(%x, %w) -> (%y)
+ *             [i0: %t for min(96, %N - %t), i1: 0 for 100 | r0: 0 for 64] order(i1 i0 r0) rows(i0 6) vec(i1 4 x 16) unroll(4)
+ *             <i0: %N, i1: 100 | r0: 64>
+ *             f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> max(acc0, 0)
+ *             contraction(a=0, b=1, roles=m n k)
+ *         }
+ *       }
+ *     }
+ *
+ * Names, types, symbols, computes, constants and `require` are those of graph text (ir/text.h). A buffer is
+ *     input k | output k [as "name"] | constant data | value | scratch | state,
+ *     each, or nothing, then [view of %base at offset [over [stride dims]]] [ring d]
+ * (a view with nothing in front has the base's value and space). A constant's data may be `...`: then it has none.
+ * stage @name [segment n] [same_as stage]. Statements:
+ *     parallel|for %i = lo to hi [step s] [in low..high] [by divisor] [hint h] { .. }   the range when it is not that
+ *                                                                                   of the bounds
+ *     if (dim) { .. } [else { .. }]
+ *     contract|compute(operands) -> (results) [box] [resume] [partial] schedule definition
+ *     copy operand -> result [lo for size, .. one a dim]
+ *     fill buffer
+ * where an operand is none, %b or %b at [origin], a box says `index: lo for size`, and the schedule order(..) when it is not
+ * the natural one, rows(index n), vec(index vecs x lanes), unroll(n), with - for no index.
  */
 void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text);
+/* Into a program over an empty graph, both fresh; its target is the one named. Errors say file, line and column. */
 onnxc_status onnxc_tile_parse(onnxc_tile_program *program, const char *file, const char *source, size_t length);
+/* T1..T5; violations go to the graph's diag, as ONNXC_INTERNAL. tile/verify.c */
 onnxc_status onnxc_tile_verify(const onnxc_tile_program *program);
 
 #endif
