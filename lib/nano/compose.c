@@ -31,6 +31,18 @@ static onnxc_dim advance(compose *c, onnxc_dim first, onnxc_dim trips, int64_t s
   return onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, trips, step));
 }
 
+/* A thin last tile makes poor use of the loads that its rows share: rather take the last full tile and the rest as two
+ * equal ones. *rest becomes the rows of each. */
+static bool even_out(compose *c, onnxc_dim *full, onnxc_dim *rest, uint32_t rows) {
+  int64_t tiles, thin;
+  if (!onnxc_dim_is_const(c->dims, *full, &tiles) || !onnxc_dim_is_const(c->dims, *rest, &thin) || tiles < 1 ||
+      thin < 1 || 2 * thin >= rows || (thin + rows) % 2)
+    return false;
+  *full = onnxc_dim_const(c->dims, tiles - 1);
+  *rest = onnxc_dim_const(c->dims, (thin + rows) / 2);
+  return true;
+}
+
 static void walk_rows(compose *c, uint32_t i) {
   uint32_t index = c->parallel[i];
   onnxc_dim first = c->stmt->box_lo[index], size = c->stmt->box_size[index], rest;
@@ -39,14 +51,24 @@ static void walk_rows(compose *c, uint32_t i) {
   bool edge = c->edge;
   for (;;) {
     onnxc_dim full = onnxc_compose_steps(c, size, rows, &rest);
+    if (even_out(c, &full, &rest, rows)) {
+      int64_t half;
+      onnxc_dim_is_const(c->dims, rest, &half);
+      c->tile_rows = rows;
+      walk(c, i, first, full, rows);
+      c->tile_rows = (uint32_t)half;
+      walk(c, i, advance(c, first, full, rows), onnxc_dim_const(c->dims, 2), half);
+      break;
+    }
     c->tile_rows = rows;
     walk(c, i, first, full, rows);
     c->edge |= !onnxc_compose_never(c, full);
     first = advance(c, first, full, rows);
     if (onnxc_dim_is_const(c->dims, rest, &constant)) {
-      c->tile_rows = (uint32_t)constant;
-      if (constant > 0)
+      if (constant > 0) {
+        c->tile_rows = (uint32_t)constant;
         walk(c, i, first, onnxc_dim_const(c->dims, 1), 1);
+      }
       break;
     }
     rows = rows >= 4 ? rows / 2 : 1;
@@ -177,6 +199,29 @@ static void plan_unrolling(compose *c, uint32_t budget, uint32_t *unrolls) {
   }
 }
 
+/* Finds the reduction indices that a load adds to the row index (the window of a convolution) when the registers do
+ * not suffice to keep what rows share: their unrolled steps are kept apart. */
+static void plan_windows(compose *c) {
+  uint32_t lane_bytes = c->lanes * (uint32_t)onnxc_dtype_bytes(c->compute->acc_dtype[0]);
+  uint32_t vector_bytes = c->gen->program->target->vector_bytes;
+  uint32_t parts = lane_bytes > vector_bytes ? lane_bytes / vector_bytes : 1;
+  uint32_t accumulators = c->compute->num_results * c->rows * c->vecs * parts;
+  for (uint32_t i = 0; i < c->nodes.length && c->row >= 0 && c->compute->num_reduce > 0; i++) {
+    const node *n = &c->nodes.data[i];
+    const onnxc_expr_node *x = onnxc_exprs_node(c->exprs, n->e);
+    if (x->op != ONNXC_EXPR_LOAD || !(n->deps >> c->row & 1))
+      continue;
+    uint32_t shared = n->lane ? c->rows * c->vecs * parts : c->rows;
+    if (accumulators + shared + c->vecs * parts < c->gen->program->target->num_vectors)
+      continue;
+    for (uint32_t d = 0; d < x->num_args; d++) {
+      uint32_t deps = onnxc_compose_node(c, x->args[d])->deps;
+      if (deps >> c->row & 1)
+        c->apart |= deps >> c->compute->num_parallel << c->compute->num_parallel;
+    }
+  }
+}
+
 static void plan(compose *c) {
   const onnxc_schedule *s = &c->stmt->schedule;
   const onnxc_compute *k = c->compute;
@@ -246,6 +291,7 @@ onnxc_status onnxc_compose(onnxc_gen *gen, const onnxc_stmt *stmt) {
       return gen->status;
   ONNXC_TRY(analyse(c));
   ONNXC_TRY(check(c));
+  plan_windows(c);
   ONNXC_PUSH(gen->arena, c->scopes, ((scope){0}));
   c->acc = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, k->num_results * c->rows * c->vecs + 1);
   c->lane = onnxc_gen_symbol(gen, 0, c->lanes - 1);

@@ -144,13 +144,28 @@ static void set_and_reduce(compose *c, uint32_t i, onnxc_dim value) {
 
 static uint32_t num_accumulators(const compose *c) { return c->compute->num_results * c->tile_rows * c->acc_vecs; }
 
+/* Loads on the two sides of this are not the same load to LLVM. Steps of a window index read elements that a
+ * neighbouring row read in the step before; kept in registers for it they would push the accumulators out. */
+static void keep_apart(compose *c) {
+  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(c->gen->nano.context), NULL, 0, false);
+  LLVMValueRef nothing = LLVMGetInlineAsm(type, "", 0, "~{memory}", 9, true, false, LLVMInlineAsmDialectATT, false);
+  LLVMBuildCall2(c->gen->nano.builder, type, nothing, NULL, 0, "");
+}
+
+static void unrolled(compose *c, uint32_t i, onnxc_dim first, uint32_t unroll) {
+  for (uint32_t u = 0; u < unroll; u++) {
+    if (u > 0 && (c->apart >> c->reduce[i] & 1))
+      keep_apart(c);
+    set_and_reduce(c, i, onnxc_dim_addc(c->dims, first, u));
+  }
+}
+
 /* index = first + unroll*t + u, for t below trips. */
 static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32_t unroll) {
   if (onnxc_compose_never(c, trips))
     return;
   if (onnxc_dim_is(c->dims, trips, 1)) {
-    for (uint32_t u = 0; u < unroll; u++)
-      set_and_reduce(c, i, onnxc_dim_addc(c->dims, first, u));
+    unrolled(c, i, first, unroll);
     return;
   }
   onnxc_sym sym = onnxc_compose_counter(c, trips);
@@ -158,8 +173,7 @@ static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32
   onnxc_loop_begin(c->gen, &loop, sym, trips, num_accumulators(c), c->acc);
   uint32_t mark = onnxc_compose_open(c);
   onnxc_dim base = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), unroll));
-  for (uint32_t u = 0; u < unroll; u++)
-    set_and_reduce(c, i, onnxc_dim_addc(c->dims, base, u));
+  unrolled(c, i, base, unroll);
   onnxc_loop_end(c->gen, &loop, c->acc);
   onnxc_compose_close(c, mark);
   onnxc_gen_release(c->gen, sym);
