@@ -45,7 +45,26 @@ static onnxc_layout normalised(const onnxc_graph *graph, const onnxc_value_info 
   return (onnxc_layout){0};
 }
 
-static bool order_of_contraction(const onnxc_compute *compute, uint32_t *perm) {
+/* A batch index that shares a dim of a with a k index counts groups of channels: it belongs with the channels. */
+static bool counts_groups(const onnxc_exprs *pool, const onnxc_compute *compute, uint32_t batch) {
+  onnxc_expr_node product = *onnxc_exprs_node(pool, compute->element[0]);
+  for (uint32_t f = 0; f < product.num_args; f++) {
+    onnxc_expr e = product.args[f];
+    while (onnxc_exprs_node(pool, e)->op == ONNXC_EXPR_SELECT)
+      e = onnxc_exprs_node(pool, e)->args[1];
+    const onnxc_expr_node *load = onnxc_exprs_node(pool, e);
+    if (load->op != ONNXC_EXPR_LOAD || load->imm != (int64_t)compute->contraction.a)
+      continue;
+    for (uint32_t d = 0; d < load->num_args; d++)
+      for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
+        if (compute->contraction.role[k] == ONNXC_ROLE_K && onnxc_expr_uses_index(pool, load->args[d], batch) &&
+            onnxc_expr_uses_index(pool, load->args[d], k))
+          return true;
+  }
+  return false;
+}
+
+static bool order_of_contraction(const onnxc_exprs *pool, const onnxc_compute *compute, uint32_t *perm) {
   onnxc_role inner = ONNXC_ROLE_BATCH;
   bool window = false;
   for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
@@ -56,10 +75,14 @@ static bool order_of_contraction(const onnxc_compute *compute, uint32_t *perm) {
   }
   if (inner == ONNXC_ROLE_BATCH && !window)
     return false;
-  uint32_t count = 0;
-  for (int pass = 0; pass < 2; pass++)
+  uint32_t count = 0, place[ONNXC_MAX_RANK]; /* 0 outside, 1 groups of channels, 2 channels */
+  for (uint32_t k = 0; k < compute->num_parallel; k++)
+    place[k] = compute->contraction.role[k] == inner                                                 ? 2
+               : compute->contraction.role[k] == ONNXC_ROLE_BATCH && counts_groups(pool, compute, k) ? 1
+                                                                                                     : 0;
+  for (uint32_t where = 0; where < 3; where++)
     for (uint32_t k = 0; k < compute->num_parallel; k++)
-      if ((compute->contraction.role[k] == inner) == (pass == 1))
+      if (place[k] == where)
         perm[count++] = k;
   return true;
 }
@@ -148,7 +171,7 @@ static onnxc_layout layout_of_compute(const onnxc_graph *graph, const onnxc_node
   uint32_t perm[ONNXC_MAX_RANK];
   const onnxc_compute *compute = node->compute;
   const onnxc_value_info *result = onnxc_value_of(graph, node->outputs[0]);
-  if (compute->contraction.valid && order_of_contraction(compute, perm))
+  if (compute->contraction.valid && order_of_contraction(&graph->exprs, compute, perm))
     return normalised(graph, result, layout_of_perm(compute->num_parallel, perm));
   int64_t most = -1;
   onnxc_layout layout = {0};
@@ -406,7 +429,7 @@ static void give_halos(layouter *l) {
         uint32_t perm[ONNXC_MAX_RANK];
         const onnxc_compute *compute = onnxc_node_of(graph, handle)->compute;
         if (layout.num_axes == 0 && compute->contraction.valid && rank == compute->num_parallel &&
-            order_of_contraction(compute, perm))
+            order_of_contraction(&graph->exprs, compute, perm))
           layout = layout_of_perm(rank, perm);
         widen(&layout, rank, &halo);
         value = relayout(l, value, &layout);
