@@ -147,7 +147,8 @@ static onnxc_value expand_node(onnxc_graph *graph, const onnxc_node_info *node, 
   e.rank = info->rank;
   e.axis = (uint32_t)node->axis;
   e.span = (uint32_t)node->span;
-  memcpy(e.dims, info->dims, info->rank * sizeof *info->dims);
+  for (uint32_t d = 0; d < info->rank; d++)
+    e.dims[d] = info->dims[d];
   if (e.axis > 0 && e.axis + e.span == e.rank) {
     e.row_group = ++*row_group;
     e.row_rank = e.axis;

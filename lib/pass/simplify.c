@@ -127,7 +127,8 @@ static onnxc_expr renumber(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
   if (node.op != ONNXC_EXPR_LOAD)
     return (onnxc_expr){0};
   onnxc_expr args[ONNXC_MAX_RANK];
-  memcpy(args, node.args, node.num_args * sizeof *args);
+  for (uint32_t d = 0; d < node.num_args; d++)
+    args[d] = node.args[d];
   return onnxc_expr_load(pool, (onnxc_dtype)node.dtype, map->number[node.imm], node.num_args, args);
 }
 
