@@ -7,18 +7,13 @@
 
 /* ---- floats ---- */
 
-/* a < b ? a : b is one instruction on x86 and gives b when either is NaN; so only a NaN in a needs a repair, and
- * none if a is a constant. */
-static LLVMValueRef float_extreme(const onnxc_vec *v, LLVMRealPredicate better, LLVMValueRef a, LLVMValueRef b) {
-  double number;
-  if (onnxc_vmath_const_real(b, &number) && number == number) {
-    LLVMValueRef swap = a;
-    a = b, b = swap;
-  }
-  LLVMValueRef chosen = v_select(v, v_cmp(v, better, a, b), a, b);
-  if (onnxc_vmath_const_real(a, &number) && number == number)
-    return chosen;
-  return v_select(v, v_cmp(v, LLVMRealUNO, a, a), a, chosen);
+/* Either NaN gives NaN. Without an order of -0 and 0, x86 needs one instruction (a < b ? a : b, which gives b when either
+ * is NaN) and two to repair a NaN in a, none if a is known to be a number. */
+static LLVMValueRef float_extreme(const onnxc_vec *v, const char *intrinsic, LLVMValueRef a, LLVMValueRef b) {
+  LLVMValueRef args[] = {a, b};
+  LLVMValueRef chosen = onnxc_vmath_intrinsic(v->nano, intrinsic, (LLVMTypeRef[]){v->f}, 1, args, 2);
+  LLVMSetFastMathFlags(chosen, LLVMFastMathNoSignedZeros);
+  return chosen;
 }
 
 static LLVMValueRef float_sign(const onnxc_vec *v, LLVMValueRef x) {
@@ -87,8 +82,8 @@ static LLVMValueRef float_op(const onnxc_vec *v, onnxc_expr_op op, const LLVMVal
   case ONNXC_EXPR_MOD: return float_mod(v, a, b);
   case ONNXC_EXPR_REM: return onnxc_vmath_fmod(v, a, b);
   case ONNXC_EXPR_POW: return float_pow(v, a, b);
-  case ONNXC_EXPR_MIN: return float_extreme(v, LLVMRealOLT, a, b);
-  case ONNXC_EXPR_MAX: return float_extreme(v, LLVMRealOGT, a, b);
+  case ONNXC_EXPR_MIN: return float_extreme(v, "llvm.minimum", a, b);
+  case ONNXC_EXPR_MAX: return float_extreme(v, "llvm.maximum", a, b);
   case ONNXC_EXPR_EQ: return v_cmp(v, LLVMRealOEQ, a, b);
   case ONNXC_EXPR_NE: return v_cmp(v, LLVMRealUNE, a, b);
   case ONNXC_EXPR_LT: return v_cmp(v, LLVMRealOLT, a, b);
