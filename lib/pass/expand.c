@@ -1,7 +1,7 @@
 /* expand.c -- composites become computes.
  *
- *   softmax      m = max x;  e = exp(x - m);  s = sum e;  y = e / s
- *   log_softmax  m = max x;  s = sum exp(x - m);  y = (x - m) - log s
+ *   softmax      m = max x;  e = exp(x - m);  s = 1 / sum e;  y = e * s  (the sum is at least 1, so 1 / s is no hazard)
+ *   log_softmax  m = max x;  s = log sum exp(x - m);  y = (x - m) - s
  *   normalize    m = mean x;  v = 1 / sqrt(mean (x - m)^2 + epsilon);  y = (x - m) * v * scale + bias
  *
  * When the normalised dims are the last ones, the computes share a row group: for each row they run
@@ -95,19 +95,22 @@ static onnxc_value softmax(const expansion *e) {
   expansion of_power = *e;
   of_power.x = power;
   of_power.dtype = e->wide;
-  onnxc_value sum = reduce(&of_power, ONNXC_EXPR_ADD, 0, load_x(&of_power, true), none, 1, &power);
-  onnxc_expr y = op2(e, ONNXC_EXPR_DIV, load_x(&of_power, false), load_kept(e, 1, false));
-  return map(e, onnxc_expr_cast(e->pool, e->dtype, y), 2, (onnxc_value[]){power, sum});
+  onnxc_expr inverse =
+      op2(e, ONNXC_EXPR_DIV, onnxc_expr_f64(e->pool, e->wide, 1), onnxc_expr_acc(e->pool, e->wide, 0));
+  onnxc_value scale = reduce(&of_power, ONNXC_EXPR_ADD, 0, load_x(&of_power, true), inverse, 1, &power);
+  onnxc_expr y = op2(e, ONNXC_EXPR_MUL, load_x(&of_power, false), load_kept(e, 1, false));
+  return map(e, onnxc_expr_cast(e->pool, e->dtype, y), 2, (onnxc_value[]){power, scale});
 }
 
 static onnxc_value log_softmax(const expansion *e) {
   const onnxc_expr none = {0};
   onnxc_value m = reduce(e, ONNXC_EXPR_MAX, -INFINITY, load_x(e, true), none, 1, &e->x);
   onnxc_expr shifted = op2(e, ONNXC_EXPR_SUB, load_x(e, true), load_kept(e, 1, true));
-  onnxc_value sum = reduce(e, ONNXC_EXPR_ADD, 0, onnxc_expr_unary(e->pool, ONNXC_EXPR_EXP, shifted), none, 2,
+  onnxc_expr log = onnxc_expr_unary(e->pool, ONNXC_EXPR_LOG, onnxc_expr_acc(e->pool, e->wide, 0));
+  onnxc_value sum = reduce(e, ONNXC_EXPR_ADD, 0, onnxc_expr_unary(e->pool, ONNXC_EXPR_EXP, shifted), log, 2,
                            (onnxc_value[]){e->x, m});
   shifted = op2(e, ONNXC_EXPR_SUB, load_x(e, false), load_kept(e, 1, false));
-  onnxc_expr y = op2(e, ONNXC_EXPR_SUB, shifted, onnxc_expr_unary(e->pool, ONNXC_EXPR_LOG, load_kept(e, 2, false)));
+  onnxc_expr y = op2(e, ONNXC_EXPR_SUB, shifted, load_kept(e, 2, false));
   return map(e, onnxc_expr_cast(e->pool, e->dtype, y), 3, (onnxc_value[]){e->x, m, sum});
 }
 
