@@ -136,6 +136,7 @@ onnxc_status onnxc_codegen(onnxc_module *result, const onnxc_tile_program *progr
   result->builder = LLVMCreateBuilderInContext(result->context);
   result->stages = ONNXC_NEW_ARRAY(arena, onnxc_stage_code, program->stages.length + 1);
   onnxc_gen *gen = new_gen(result, program, arena);
+  onnxc_stage_key *keys = ONNXC_NEW_ARRAY(arena, onnxc_stage_key, program->stages.length + 1);
   for (uint32_t s = 0; s < program->stages.length; s++) {
     const onnxc_stage *stage = &program->stages.data[s];
     onnxc_stage_code *code = &result->stages[s];
@@ -149,6 +150,14 @@ onnxc_status onnxc_codegen(onnxc_module *result, const onnxc_tile_program *progr
       if (stage->same_as > s || same->num_buffers != code->num_buffers || same->num_dims != code->num_dims)
         return onnxc_gen_error(gen, ONNXC_INTERNAL, "a stage differs from the one whose code it uses");
       code->function = same->function;
+      continue;
+    }
+    keys[s] = onnxc_stage_key_of(program, stage, &lists, arena);
+    uint32_t twin = 0;
+    while (twin < s && !onnxc_stage_key_equal(&keys[twin], &keys[s]))
+      twin++;
+    if (twin < s) {
+      code->function = result->stages[twin].function;
       continue;
     }
     code->function = symbol_name(arena, prefix, stage->name, s);

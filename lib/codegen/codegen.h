@@ -7,6 +7,7 @@
  * A buffer that is an alias gets a pointer of its own, which points at its first element: the run-time adds
  * alias_offset (ONNXC_RT_VIEW), the code only uses alias_dims for the strides.
  *
+ * Stages that are equal but for the buffers they name share a function, marked `same_as` or not.
  * A stage that is `same_as` another gets its lists from a walk over its own statements, which meets buffers and symbols
  * in the same order if the stages are equal but for their names.
  *

@@ -16,6 +16,15 @@ typedef struct onnxc_lists {
 void onnxc_stage_lists(onnxc_lists *lists, const onnxc_tile_program *program, const onnxc_stage *stage,
                        onnxc_arena *arena);
 
+/* All that a stage's code depends on; stages of equal keys share a function. same.c */
+typedef struct onnxc_stage_key {
+  int64_t *data;
+  uint32_t length, capacity;
+} onnxc_stage_key;
+onnxc_stage_key onnxc_stage_key_of(const onnxc_tile_program *program, const onnxc_stage *stage,
+                                   const onnxc_lists *lists, onnxc_arena *arena);
+bool onnxc_stage_key_equal(const onnxc_stage_key *a, const onnxc_stage_key *b);
+
 /* The body of a stage function between entry and return. stage.c */
 onnxc_status onnxc_stage_body(onnxc_gen *gen, const onnxc_stage *stage, LLVMValueRef first, LLVMValueRef last);
 
