@@ -238,6 +238,8 @@ static onnxc_status eval_other_node(onnxc_eval *eval, const onnxc_node_info *nod
   const onnxc_array *in[3] = {NULL, NULL, NULL};
   for (uint32_t k = 0; k < node->num_inputs && k < 3; k++)
     in[k] = node->inputs[k].i ? array_of(eval, node->inputs[k]) : NULL;
+  if (!in[0])
+    return misfit(eval, node);
   ONNXC_TRY(shape_of(eval, node->outputs[0], node_name(node), &made));
   int64_t count = onnxc_array_count(&made);
   if (node->op == ONNXC_OP_RESHAPE || node->op == ONNXC_OP_RELAYOUT) {

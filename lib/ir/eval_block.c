@@ -172,7 +172,7 @@ static onnxc_status compile_load(onnxc_block *block, const onnxc_expr_node *expr
     readable(env->layouts ? env->layouts[expr->imm] : NULL, d, load->extent[d], &load->low[d], &load->high[d]);
   }
   /* A dim whose symbols are not all bound fails below, where the message is. */
-  onnxc_expr args[ONNXC_MAX_RANK];
+  onnxc_expr args[ONNXC_MAX_RANK] = {{0}};
   for (uint32_t d = 0; d < load->rank; d++) /* making affine forms may move the pool */
     args[d] = expr->args[d];
   uint32_t deps = 0;
@@ -505,7 +505,9 @@ static void load_affine(onnxc_block *block, block_node *node, const lane_mask *w
     l += run;
     if (space->rank)
       coordinate[space->index[space->rank - 1]] += run;
-    for (uint32_t i = space->rank; i-- > 0 && coordinate[space->index[i]] == space->extent[i];) {
+    for (uint32_t i = space->rank; i-- > 0;) { /* carry */
+      if (coordinate[space->index[i]] < space->extent[i])
+        break;
       coordinate[space->index[i]] = 0;
       if (i > 0)
         coordinate[space->index[i - 1]]++;

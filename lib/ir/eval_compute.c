@@ -304,6 +304,7 @@ onnxc_status onnxc_eval_compute_scratch(onnxc_block_env *env, onnxc_arena *arena
   arena->guard = pools->guard = &guard;
   env->arena = &scratch;
   onnxc_status status = eval_compute_in(env, arena, compute, results);
+  env->arena = NULL;
   pools->guard = pools_outer;
   arena->guard = outer;
   onnxc_arena_free(&scratch);

@@ -15,14 +15,16 @@
 
 #define EACH for (int l = 0; l < n; l++)
 
-static int bits_of(onnxc_dtype dtype) {
-  switch (dtype) {
-#define X(NAME, text, number, bytes, bits, kind)                                                                       \
-  case ONNXC_##NAME: return bits;
+static const uint8_t bits_of_dtype[ONNXC_DTYPE_COUNT] = {
+#define X(NAME, text, number, bytes, bits, kind) [ONNXC_##NAME] = bits,
     ONNXC_DTYPES(X)
 #undef X
-  default: return 64;
-  }
+};
+
+/* Of a type that lanes hold: 1 to 64. */
+static int bits_of(onnxc_dtype dtype) {
+  int bits = bits_of_dtype[dtype];
+  return bits < 1 || bits > 64 ? 64 : bits;
 }
 
 onnxc_lane_kind onnxc_lanes_kind(onnxc_dtype dtype) {
@@ -272,6 +274,8 @@ static int64_t saturate(double x, onnxc_dtype dtype) {
     return x <= 0 ? 0 : x >= 0x1p64 ? (int64_t)UINT64_MAX : (int64_t)(uint64_t)x;
   if (dtype == ONNXC_I64)
     return x <= -0x1p63 ? INT64_MIN : x >= 0x1p63 ? INT64_MAX : (int64_t)x;
+  if (bits > 32)
+    return (int64_t)x;
   bool is_signed = onnxc_dtype_is_signed(dtype);
   int64_t low = is_signed ? -((int64_t)1 << (bits - 1)) : 0;
   int64_t high = is_signed ? ((int64_t)1 << (bits - 1)) - 1 : ((int64_t)1 << bits) - 1;
@@ -314,9 +318,9 @@ void onnxc_lanes_cast(onnxc_dtype to, onnxc_lanes *out, onnxc_dtype from, const 
   case DTYPE: {                                                                                                        \
     const T *from = memory;                                                                                            \
     if (stride == 1)                                                                                                   \
-      EACH out->field[at + l] = from[l];                                                                               \
+      EACH out->field[at + l] = +from[l]; /* promoted */                                                               \
     else                                                                                                               \
-      EACH out->field[at + l] = from[l * stride];                                                                      \
+      EACH out->field[at + l] = +from[l * stride];                                                                     \
     break;                                                                                                             \
   }
 

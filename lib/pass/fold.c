@@ -21,11 +21,16 @@
 #define TOTAL_BYTES  ((int64_t)1 << 30)
 #define MAX_POINTS   ((int64_t)1 << 36)
 
+/* Names of source nodes are compared by address: the nodes of one share the string. */
+typedef struct node_name {
+  const char *text;
+} node_name;
+
 typedef struct folder {
   onnxc_graph *graph;
-  bool *whole;                   /* by value: some user needs it in memory */
-  int64_t total;                 /* bytes of large constants made */
-  ONNXC_VEC(const char *) names; /* of the folded nodes, each once in a row */
+  bool *whole;                /* by value: some user needs it in memory */
+  int64_t total;              /* bytes of large constants made */
+  ONNXC_VEC(node_name) names; /* of the folded nodes, each once in a row */
   bool changed;
 } folder;
 
@@ -131,8 +136,8 @@ static bool may_fold(folder *f, const onnxc_node_info *node) {
 /* ---- making constants ---- */
 
 static void count_name(folder *f, const char *name) {
-  if (name && (!f->names.length || f->names.data[f->names.length - 1] != name))
-    ONNXC_PUSH(f->graph->arena, f->names, name);
+  if (name && (!f->names.length || f->names.data[f->names.length - 1].text != name))
+    ONNXC_PUSH(f->graph->arena, f->names, ((node_name){name}));
 }
 
 /* The value's node becomes, or is replaced by, a constant with this data; it is appended to order. */
@@ -198,7 +203,8 @@ static onnxc_status sweep(folder *f) {
   uint32_t count = graph->order.length;
   onnxc_node *order = ONNXC_NEW_ARRAY(graph->arena, onnxc_node, count + 1);
   if (count)
-    memcpy(order, graph->order.data, count * sizeof *order);
+    for (uint32_t i = 0; i < count; i++)
+      order[i] = graph->order.data[i];
   graph->order.length = 0;
   f->changed = false;
   for (uint32_t i = 0; i < count; i++)
@@ -211,28 +217,28 @@ static int by_address(const char *a, const char *b) {
 }
 
 static int compare_names(const void *a, const void *b) {
-  return by_address(*(const char *const *)a, *(const char *const *)b);
+  return by_address(((const node_name *)a)->text, ((const node_name *)b)->text);
 }
 
 /* A source node is folded when all its nodes are: they carry its name. */
 static void count_folded(folder *f) {
   onnxc_graph *graph = f->graph;
-  ONNXC_VEC(const char *) left = {0};
+  ONNXC_VEC(node_name) left = {0};
   for (uint32_t i = 0; i < graph->order.length; i++) {
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[i]);
     if (node->op != ONNXC_OP_CONSTANT && node->name)
-      ONNXC_PUSH(graph->arena, left, node->name);
+      ONNXC_PUSH(graph->arena, left, ((node_name){node->name}));
   }
   if (f->names.length)
     qsort(f->names.data, f->names.length, sizeof *f->names.data, compare_names);
   if (left.length)
     qsort(left.data, left.length, sizeof *left.data, compare_names);
   for (uint32_t i = 0, j = 0; i < f->names.length; i++) {
-    const char *name = f->names.data[i];
-    while (j < left.length && by_address(left.data[j], name) < 0)
+    const char *name = f->names.data[i].text;
+    while (j < left.length && by_address(left.data[j].text, name) < 0)
       j++;
-    bool again = i > 0 && f->names.data[i - 1] == name;
-    if (!again && !(j < left.length && left.data[j] == name))
+    bool again = i > 0 && f->names.data[i - 1].text == name;
+    if (!again && !(j < left.length && left.data[j].text == name))
       graph->folded_nodes++;
   }
 }
