@@ -87,8 +87,6 @@ static void fill_stats(onnxc_program *program) {
 
 static onnxc_status compile(void *arg) {
   onnxc_program *program = arg;
-  if (!program)
-    return ONNXC_OUT_OF_MEMORY;
   onnxc_build *build = &program->build;
   onnxc_diag *diag = &build->model->context->diag;
   ONNXC_TRY(onnxc_build_tile(build, build->options->cpu));
@@ -109,17 +107,21 @@ static onnxc_status compile(void *arg) {
   return ONNXC_OK;
 }
 
+static onnxc_status out_of_memory(void *arg) {
+  (void)arg;
+  return ONNXC_OUT_OF_MEMORY;
+}
+
 onnxc_status onnxc_compile(onnxc_model *model, const onnxc_options *options, onnxc_program **result) {
   *result = NULL;
   double start = onnxc_seconds();
   onnxc_program *program = onnxc_mem_alloc(sizeof *program);
-  if (program) {
-    memset(program, 0, sizeof *program);
-    onnxc_build_init(&program->build, model, options);
-    program->storage = model->storage;
-    atomic_fetch_add(&program->storage->references, 1);
-  }
-  /* Without memory even for the program, the guard's failing job makes the message. */
+  if (!program)
+    return onnxc_guarded(model->context, model->name, out_of_memory, NULL);
+  memset(program, 0, sizeof *program);
+  onnxc_build_init(&program->build, model, options);
+  program->storage = model->storage;
+  atomic_fetch_add(&program->storage->references, 1);
   onnxc_status status = onnxc_guarded(model->context, model->name, compile, program);
   if (status != ONNXC_OK) {
     onnxc_program_free(program);

@@ -74,19 +74,15 @@ onnxc_status onnxc_jit_compile(onnxc_jit **result, onnxc_diag *diag, onnxc_modul
                                uint32_t num_stages, onnxc_stage_fn *functions) {
   *result = NULL;
   LLVMMemoryBufferRef object = NULL;
+  onnxc_jit *jit = onnxc_mem_alloc(sizeof *jit);
+  if (!jit) {
+    onnxc_module_free(module);
+    return onnxc_error(diag, ONNXC_OUT_OF_MEMORY, "out of memory");
+  }
+  *jit = (onnxc_jit){0};
   onnxc_status status = make_object(&object, diag, module->module, target);
-  onnxc_jit *jit = NULL;
-  if (status == ONNXC_OK) {
-    jit = onnxc_mem_alloc(sizeof *jit);
-    if (!jit) {
-      LLVMDisposeMemoryBuffer(object);
-      status = onnxc_error(diag, ONNXC_OUT_OF_MEMORY, "out of memory");
-    }
-  }
-  if (status == ONNXC_OK) {
-    *jit = (onnxc_jit){0};
+  if (status == ONNXC_OK)
     status = link_object(jit, diag, object);
-  }
   if (status == ONNXC_OK)
     status = look_up(jit, diag, module, num_stages, functions);
   onnxc_module_free(module);

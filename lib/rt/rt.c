@@ -123,24 +123,6 @@ static int64_t compute_dim(int32_t op, int64_t a, int64_t b) {
   }
 }
 
-static int64_t read_element(int64_t dtype, const unsigned char *data, int64_t index) {
-  switch (dtype) {
-  case 2:
-  case 9: return data[index];
-  case 3: return (int8_t)data[index];
-  case 4: return (int64_t)((const uint16_t *)(const void *)data)[index];
-  case 5: return (int64_t)((const int16_t *)(const void *)data)[index];
-  case 6: return (int64_t)((const int32_t *)(const void *)data)[index];
-  case 7: return ((const int64_t *)(const void *)data)[index];
-  case 12: return (int64_t)((const uint32_t *)(const void *)data)[index];
-  case 13: {
-    uint64_t wide = ((const uint64_t *)(const void *)data)[index];
-    return wide > INT64_MAX ? POISON : (int64_t)wide;
-  }
-  default: return POISON;
-  }
-}
-
 static int64_t element_size(int64_t dtype) {
   switch (dtype) {
   case 4:
@@ -150,6 +132,27 @@ static int64_t element_size(int64_t dtype) {
   case 7:
   case 13: return 8;
   default: return 1;
+  }
+}
+
+/* Byte by byte, since an input need not be aligned; signed types are extended. */
+static int64_t read_element(int64_t dtype, const unsigned char *data, int64_t index) {
+  enum { U8 = 2, I8, U16, I16, I32, I64, BOOL = 9, U32 = 12, U64 };
+  int64_t size = element_size(dtype);
+  uint64_t bits = 0;
+  for (int64_t k = 0; k < size; k++)
+    bits |= (uint64_t)data[index * size + k] << (8 * k);
+  switch (dtype) {
+  case I8: return (int8_t)bits;
+  case I16: return (int16_t)bits;
+  case I32: return (int32_t)bits;
+  case I64: return (int64_t)bits;
+  case U8:
+  case U16:
+  case U32:
+  case U64:
+  case BOOL: return bits > INT64_MAX ? POISON : (int64_t)bits;
+  default: return POISON;
   }
 }
 
@@ -319,6 +322,8 @@ static bool add_bytes(size_t *total, int64_t count, int64_t size) {
   return !__builtin_add_overflow(*total, rounded, total) && *total <= (size_t)INT64_MAX;
 }
 
+static void *offset_by(unsigned char *base, size_t bytes) { return base + bytes; }
+
 /* Carves the tables out of the workspace (NULL: only counts); false on overflow. */
 static bool place_tables(rt_state *state, unsigned char *base, size_t *used) {
   const onnxc_rt_program *program = state->program;
@@ -338,11 +343,11 @@ static bool place_tables(rt_state *state, unsigned char *base, size_t *used) {
       return false;
   }
   if (base) {
-    state->values = (int64_t *)(void *)(base + at[0]);
-    state->pointers = (unsigned char **)(void *)(base + at[1]);
-    state->slots = (unsigned char **)(void *)(base + at[2]);
-    state->list_pointers = (void **)(void *)(base + at[3]);
-    state->list_values = (int64_t *)(void *)(base + at[4]);
+    state->values = offset_by(base, at[0]);
+    state->pointers = (unsigned char **)offset_by(base, at[1]);
+    state->slots = (unsigned char **)offset_by(base, at[2]);
+    state->list_pointers = (void **)offset_by(base, at[3]);
+    state->list_values = offset_by(base, at[4]);
   }
   *used = at[5];
   return true;

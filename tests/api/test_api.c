@@ -200,6 +200,7 @@ static void make_directory(void) {
 static int count_files(void) {
   int count = 0;
   DIR *dir = opendir(directory);
+  cr_assert_not_null(dir);
   for (const struct dirent *entry; (entry = readdir(dir));)
     count += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
   closedir(dir);
@@ -208,6 +209,7 @@ static int count_files(void) {
 
 static void remove_directory(void) {
   DIR *dir = opendir(directory);
+  cr_assert_not_null(dir);
   for (const struct dirent *entry; (entry = readdir(dir));) {
     char path[400];
     snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
@@ -228,26 +230,27 @@ static int shell(const char *format, ...) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* Sets the function pointer at `function`. */
+static void find(void *library, const char *prefix, const char *what, void *function) {
+  char name[100];
+  snprintf(name, sizeof name, "%s_%s", prefix, what);
+  void *address = dlsym(library, name);
+  cr_assert_not_null(address, "%s", name);
+  memcpy(function, (const void *)&address, sizeof address);
+}
+
 static void check_library(const char *path, const char *weights) {
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   cr_assert_not_null(library, "%s", dlerror());
   const char *prefix = dlsym(library, "onnxc_model_prefix");
   cr_assert_not_null(prefix);
-  char name[100];
-  void *symbols[4];
-  static const char *const functions[4] = {"open", "close", "plan", "run"};
-  for (int k = 0; k < 4; k++) {
-    snprintf(name, sizeof name, "%s_%s", prefix, functions[k]);
-    symbols[k] = dlsym(library, name);
-    cr_assert_not_null(symbols[k], "%s", name);
-  }
   int (*open_model)(const void **, const char *, char *, size_t);
   void (*close_model)(const void *);
   plan_fn plan, run;
-  memcpy(&open_model, &symbols[0], sizeof open_model);
-  memcpy(&close_model, &symbols[1], sizeof close_model);
-  memcpy(&plan, &symbols[2], sizeof plan);
-  memcpy(&run, &symbols[3], sizeof run);
+  find(library, prefix, "open", (void *)&open_model);
+  find(library, prefix, "close", (void *)&close_model);
+  find(library, prefix, "plan", (void *)&plan);
+  find(library, prefix, "run", (void *)&run);
   const void *model = NULL;
   char message[256];
   cr_assert_eq(open_model(&model, weights, message, sizeof message), ONNXC_OK, "%s", message);
@@ -269,15 +272,15 @@ Test(api, emits_every_kind) {
   onnxc_model *model = load_tiny(context, &bytes);
   make_directory();
   static const struct {
-    onnxc_emit kind;
     const char *name;
+    onnxc_emit kind;
     int files, in_file, threads;
   } rows[] = {
-      {ONNXC_EMIT_SHARED, "libtiny-net.so", 2, 0, 1}, {ONNXC_EMIT_SHARED, "threaded.so", 2, 0, 2},
-      {ONNXC_EMIT_SHARED, "beside.so", 3, 1, 1},      {ONNXC_EMIT_STATIC, "libtiny.a", 2, 0, 1},
-      {ONNXC_EMIT_OBJECT, "tiny.o", 2, 0, 1},         {ONNXC_EMIT_EXE, "tiny", 1, 0, 1},
-      {ONNXC_EMIT_LLVM_IR, "tiny.ll", 1, 0, 1},       {ONNXC_EMIT_ASM, "tiny.s", 1, 0, 1},
-      {ONNXC_EMIT_IR, "tiny.tile", 1, 0, 1},          {ONNXC_EMIT_EXE, "1st", 2, 1, 1},
+      {"libtiny-net.so", ONNXC_EMIT_SHARED, 2, 0, 1}, {"threaded.so", ONNXC_EMIT_SHARED, 2, 0, 2},
+      {"beside.so", ONNXC_EMIT_SHARED, 3, 1, 1},      {"libtiny.a", ONNXC_EMIT_STATIC, 2, 0, 1},
+      {"tiny.o", ONNXC_EMIT_OBJECT, 2, 0, 1},         {"tiny", ONNXC_EMIT_EXE, 1, 0, 1},
+      {"tiny.ll", ONNXC_EMIT_LLVM_IR, 1, 0, 1},       {"tiny.s", ONNXC_EMIT_ASM, 1, 0, 1},
+      {"tiny.tile", ONNXC_EMIT_IR, 1, 0, 1},          {"1st", ONNXC_EMIT_EXE, 2, 1, 1},
   };
   for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
     char path[200], weights[220];

@@ -37,12 +37,13 @@ static int complain(int status, const char *what, const char *name) {
 
 /* The value of option argv[*k], "--name VALUE" or "--name=VALUE"; NULL if it is another option. */
 static const char *option_value(const char *name, int argc, char **argv, int *k) {
+  const char *argument = argv[*k];
   size_t length = strlen(name);
-  if (strncmp(argv[*k], name, length) != 0)
+  if (!argument || strncmp(argument, name, length) != 0)
     return NULL;
-  if (argv[*k][length] == '=')
-    return argv[*k] + length + 1;
-  return argv[*k][length] == '\0' && *k + 1 < argc ? argv[++*k] : NULL;
+  if (argument[length] == '=')
+    return argument + length + 1;
+  return argument[length] == '\0' && *k + 1 < argc ? argv[++*k] : NULL;
 }
 
 static int number(const char *text, int most, int *result) {
@@ -237,38 +238,50 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static int run_model(const void *model, const options *o, onnxc_run *run, const onnxc_model_info *info) {
-  double *times = calloc((size_t)o->repeat, sizeof *times);
-  int status = times ? onnxc_entry_plan(model, run) : ONNXC_OUT_OF_MEMORY;
-  if (status != ONNXC_OK)
-    return complain(status, "planning failed", run->message);
+static int give_memory(onnxc_run *run, const onnxc_model_info *info) {
   run->workspace = aligned_memory(run->workspace_size);
-  for (int32_t k = 0; k < info->num_outputs && run->workspace; k++) {
+  if (!run->workspace)
+    return complain(ONNXC_OUT_OF_MEMORY, "no memory for the workspace", NULL);
+  for (int32_t k = 0; k < info->num_outputs; k++) {
     if (info->outputs[k].flags & ONNXC_TENSOR_DYNAMIC)
       continue;
     run->outputs[k].data = aligned_memory(count_of(&run->outputs[k]) * npy_element_size(info->outputs[k].dtype));
     if (!run->outputs[k].data)
       return complain(ONNXC_OUT_OF_MEMORY, "no memory for output", info->outputs[k].name);
   }
-  if (!run->workspace)
-    return complain(ONNXC_OUT_OF_MEMORY, "no memory for the workspace", NULL);
-  for (int k = 0; k < o->repeat; k++) {
+  return ONNXC_OK;
+}
+
+static void print_speed(const onnxc_run *run, double *times, int repeat) {
+  int64_t slot = onnxc_entry_program.flops_dim;
+  int64_t flops = slot >= 0 ? ((const int64_t *)run->workspace)[slot] : 0;
+  qsort(times, (size_t)repeat, sizeof *times, by_value);
+  double median = times[repeat / 2];
+  printf("%d run%s, median %.3f ms", repeat, repeat == 1 ? "" : "s", 1e3 * median);
+  if (flops > 0 && median > 0)
+    printf(", %.1f GFLOP/s", (double)flops / median * 1e-9);
+  printf("\n");
+}
+
+static int run_model(const void *model, const options *o, onnxc_run *run, const onnxc_model_info *info) {
+  int status = onnxc_entry_plan(model, run);
+  if (status != ONNXC_OK)
+    return complain(status, "planning failed", run->message);
+  status = give_memory(run, info);
+  double *times = calloc((size_t)o->repeat, sizeof *times);
+  if (!times)
+    status = complain(ONNXC_OUT_OF_MEMORY, "no memory for the times", NULL);
+  for (int k = 0; k < o->repeat && status == ONNXC_OK; k++) {
     double start = seconds();
     status = onnxc_entry_run(model, run);
     times[k] = seconds() - start;
     if (status != ONNXC_OK)
-      return complain(status, "the run failed", run->message);
+      complain(status, "the run failed", run->message);
   }
-  int64_t flops =
-      onnxc_entry_program.flops_dim >= 0 ? ((const int64_t *)run->workspace)[onnxc_entry_program.flops_dim] : 0;
-  qsort(times, (size_t)o->repeat, sizeof *times, by_value);
-  double median = times[o->repeat / 2];
-  printf("%d run%s, median %.3f ms", o->repeat, o->repeat == 1 ? "" : "s", 1e3 * median);
-  if (flops > 0 && median > 0)
-    printf(", %.1f GFLOP/s", (double)flops / median * 1e-9);
-  printf("\n");
+  if (status == ONNXC_OK)
+    print_speed(run, times, o->repeat);
   free(times);
-  return ONNXC_OK;
+  return status;
 }
 
 /* Beside the executable: its path and ".weights". */

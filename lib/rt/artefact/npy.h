@@ -116,7 +116,8 @@ static const char *npy_write(const char *path, const onnxc_tensor *tensor) {
   while ((used + 1) % ALIGN_HEADER)
     header[used++] = ' ';
   header[used++] = '\n';
-  memcpy(header, "\x93NUMPY\x01\x00", 8);
+  static const char magic[8] = {'\x93', 'N', 'U', 'M', 'P', 'Y', 1, 0};
+  memcpy(header, magic, sizeof magic);
   header[8] = (char)((used - 10) & 255);
   header[9] = (char)((used - 10) >> 8);
   FILE *file = fopen(path, "wb");
