@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { MAX_LOOPS = 2 * ONNXC_LAYOUT_MAX_AXES, MAX_CUTS = 2 * ONNXC_LAYOUT_MAX_AXES, TILE = 16 };
+enum { MAX_LOOPS = 2 * ONNXC_LAYOUT_MAX_AXES, MAX_CUTS = 2 * ONNXC_LAYOUT_MAX_AXES, LINE = 64, NEAR = 1024 };
 
 typedef struct loop {
   int64_t extent, to, from; /* strides in bytes */
@@ -19,13 +19,13 @@ typedef struct loop {
 
 /* ---- kernels ---- */
 
-/* rows x columns, the columns contiguous in `to` and the rows in `from`, or either. */
-static inline __attribute__((always_inline)) void copy_tile(char *to, const char *from, int64_t rows, int64_t columns,
-                                                            loop row, loop column, size_t elem) {
-  for (int64_t r = 0; r < rows; r++) {
+/* Any two loops. */
+static inline __attribute__((always_inline)) void copy_plain(char *to, const char *from, loop row, loop column,
+                                                             size_t elem) {
+  for (int64_t r = 0; r < row.extent; r++) {
     char *t = to + r * row.to;
     const char *f = from + r * row.from;
-    for (int64_t c = 0; c < columns; c++) {
+    for (int64_t c = 0; c < column.extent; c++) {
       memcpy(t, f, elem);
       t += column.to;
       f += column.from;
@@ -33,30 +33,61 @@ static inline __attribute__((always_inline)) void copy_tile(char *to, const char
   }
 }
 
-static void copy_tiles(char *to, const char *from, loop row, loop column, size_t elem) {
-  for (int64_t r = 0; r < row.extent; r += TILE)
-    for (int64_t c = 0; c < column.extent; c += TILE) {
-      int64_t rows = row.extent - r < TILE ? row.extent - r : TILE;
-      int64_t columns = column.extent - c < TILE ? column.extent - c : TILE;
-      char *t = to + r * row.to + c * column.to;
-      const char *f = from + r * row.from + c * column.from;
-      switch (elem) { /* constant sizes become plain moves */
-      case 1: copy_tile(t, f, rows, columns, row, column, 1); break;
-      case 2: copy_tile(t, f, rows, columns, row, column, 2); break;
-      case 4: copy_tile(t, f, rows, columns, row, column, 4); break;
-      case 8: copy_tile(t, f, rows, columns, row, column, 8); break;
-      default: copy_tile(t, f, rows, columns, row, column, elem); break;
+/* A tile of at most a cache line by a cache line's elements, rows contiguous in `from` and columns in `to`. It passes
+ * through a local copy: strides of large powers of two would let the source's lines evict each other. */
+static inline __attribute__((always_inline)) void transpose_tile(char *to, const char *from, int64_t rows,
+                                                                 int64_t columns, int64_t to_stride,
+                                                                 int64_t from_stride, size_t elem) {
+  char local[LINE * LINE];
+  for (int64_t c = 0; c < columns; c++)
+    memcpy(local + c * LINE, from + c * from_stride, (size_t)rows * elem);
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++)
+      memcpy(to + r * to_stride + c * (int64_t)elem, local + c * LINE + r * (int64_t)elem, elem);
+}
+
+/* Several tiles along a row of the source before the next rows, so that its pages are looked up less often. */
+static inline __attribute__((always_inline)) void transpose(char *to, const char *from, loop row, loop column,
+                                                            size_t elem) {
+  const int64_t side = LINE / (int64_t)elem, width = 4 * side;
+  for (int64_t block = 0; block < row.extent; block += width)
+    for (int64_t c = 0; c < column.extent; c += side)
+      for (int64_t r = block; r < row.extent && r < block + width; r += side) {
+        int64_t rows = row.extent - r, columns = column.extent - c;
+        char *t = to + r * row.to + c * column.to;
+        const char *f = from + r * row.from + c * column.from;
+        if (rows >= side && columns >= side) /* constant sizes unroll */
+          transpose_tile(t, f, side, side, row.to, column.from, elem);
+        else
+          transpose_tile(t, f, rows < side ? rows : side, columns < side ? columns : side, row.to, column.from, elem);
       }
-    }
+}
+
+static inline __attribute__((always_inline)) void copy_sized(char *to, const char *from, loop row, loop column,
+                                                             size_t elem) {
+  if (row.from == (int64_t)elem && column.to == (int64_t)elem)
+    transpose(to, from, row, column, elem);
+  else
+    copy_plain(to, from, row, column, elem);
+}
+
+static void copy_two(char *to, const char *from, loop row, loop column, size_t elem) {
+  switch (elem) { /* constant sizes become plain moves */
+  case 1: copy_sized(to, from, row, column, 1); break;
+  case 2: copy_sized(to, from, row, column, 2); break;
+  case 4: copy_sized(to, from, row, column, 4); break;
+  case 8: copy_sized(to, from, row, column, 8); break;
+  default: copy_plain(to, from, row, column, elem); break;
+  }
 }
 
 static void run_loops(char *to, const char *from, const loop *loops, int n, size_t elem) {
   if (n == 1 && loops[0].to == (int64_t)elem && loops[0].from == (int64_t)elem) {
     memcpy(to, from, (size_t)loops[0].extent * elem);
   } else if (n == 2 && !(loops[1].to == (int64_t)elem && loops[1].from == (int64_t)elem)) {
-    copy_tiles(to, from, loops[0], loops[1], elem);
+    copy_two(to, from, loops[0], loops[1], elem);
   } else if (n == 1) {
-    copy_tiles(to, from, (loop){1, 0, 0}, loops[0], elem);
+    copy_two(to, from, (loop){1, 0, 0}, loops[0], elem);
   } else if (n == 0) {
     memcpy(to, from, elem);
   } else {
@@ -69,6 +100,28 @@ static void swap_loops(loop *a, loop *b) {
   loop swap = *a;
   *a = *b;
   *b = swap;
+}
+
+/* A loop that steps little in the source but stands outside of one that steps far (the panels of a packed matrix) would
+ * read a line or so of each row at a time: a few of its steps go inside. */
+static void run_near(char *to, const char *from, const loop *loops, int n, size_t elem) {
+  int kernel = n && loops[n - 1].to == (int64_t)elem && loops[n - 1].from == (int64_t)elem ? 1 : 2;
+  int inside = n - kernel;
+  if (inside < 2 || loops[0].from <= 0 || loops[0].from >= NEAR || loops[inside - 1].from <= NEAR) {
+    run_loops(to, from, loops, n, elem);
+    return;
+  }
+  int64_t together = NEAR / loops[0].from, whole = loops[0].extent / together;
+  loop split[MAX_LOOPS + 1];
+  split[0] = (loop){1, 0, 0};
+  memcpy(split + 1, loops + 1, (size_t)(inside - 1) * sizeof *loops);
+  split[inside] = loops[0];
+  memcpy(split + inside + 1, loops + inside, (size_t)kernel * sizeof *loops);
+  for (int64_t i = 0; i <= whole; i++) {
+    split[inside].extent = i < whole ? together : loops[0].extent % together;
+    if (split[inside].extent)
+      run_loops(to + i * together * loops[0].to, from + i * together * loops[0].from, split, n + 1, elem);
+  }
 }
 
 /* Merges and orders the loops of a box, then runs it. */
@@ -102,7 +155,7 @@ static void copy_box(char *to, const char *from, const loop *given, int num_give
     memmove(&loops[nearest], &loops[nearest + 1], (size_t)(n - 2 - nearest) * sizeof *loops);
     loops[n - 2] = inner;
   }
-  run_loops(to, from, loops, n, elem);
+  run_near(to, from, loops, n, elem);
 }
 
 /* ---- decomposition ---- */

@@ -121,7 +121,8 @@ static void check_copy(const char *const *list, size_t count, uint32_t rank, con
 }
 
 Test(layout, copies) {
-  static const int64_t shapes2[][2] = {{1, 1}, {5, 7}, {64, 128}, {33, 65}, {3, 200}, {0, 5}, {4, 0}};
+  static const int64_t shapes2[][2] = {{1, 1},    {5, 7},    {64, 128}, {33, 65}, {3, 200},
+                                       {9, 1000}, {150, 70}, {0, 5},    {4, 0}};
   static const int64_t shapes4[][4] = {{1, 3, 4, 5}, {2, 16, 3, 3}, {3, 21, 5, 7}, {1, 1, 1, 1}, {2, 0, 3, 4}};
   static const size_t sizes[] = {1, 2, 4, 8, 16};
   for (size_t e = 0; e < 5; e++) {
