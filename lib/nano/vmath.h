@@ -139,6 +139,9 @@ static inline LLVMValueRef v_poly(const onnxc_vec *v, LLVMValueRef x, const doub
     p = v_fma(v, p, x, v_real(v, c[k]));
   return p;
 }
+/* The same in half the latency for one more instruction: blocks of four terms by pairs, Horner's rule in x^4 over them.
+ */
+LLVMValueRef onnxc_vmath_poly4(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef square, const double *c, int n);
 /* magnitude with the sign bit of sign or'ed in: for functions of the sign of their argument. */
 static inline LLVMValueRef v_with_sign(const onnxc_vec *v, LLVMValueRef magnitude, LLVMValueRef sign) {
   LLVMValueRef bit = v_and(v, v_bits(v, sign), v_int(v, v->wide ? INT64_MIN : INT32_MIN));

@@ -81,6 +81,24 @@ bool onnxc_vmath_const_int(LLVMValueRef value, int64_t *number) {
   return true;
 }
 
+/* ---- polynomials ---- */
+
+LLVMValueRef onnxc_vmath_poly4(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef square, const double *c, int n) {
+  LLVMValueRef fourth = v_mul(v, square, square), sum = NULL;
+  for (int at = (n - 1) / 4 * 4; at >= 0; at -= 4) {
+    int left = n - at;
+    LLVMValueRef block = v_real(v, c[at]);
+    if (left > 1)
+      block = v_fma(v, v_real(v, c[at + 1]), x, block);
+    if (left > 2) {
+      LLVMValueRef high = v_real(v, c[at + 2]);
+      block = v_fma(v, left > 3 ? v_fma(v, v_real(v, c[at + 3]), x, high) : high, square, block);
+    }
+    sum = sum ? v_fma(v, sum, fourth, block) : block;
+  }
+  return sum;
+}
+
 /* ---- calls ---- */
 
 LLVMValueRef onnxc_vmath_intrinsic(const onnxc_nano *nano, const char *name, LLVMTypeRef *types, uint32_t num_types,

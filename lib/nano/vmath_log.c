@@ -59,13 +59,13 @@ void onnxc_vmath_split(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVM
 static LLVMValueRef log_of(const onnxc_vec *v, LLVMValueRef e, LLVMValueRef f) {
   LLVMValueRef f2 = v_mul(v, f, f);
   if (!v->wide) {
-    LLVMValueRef tail = v_mul(v, v_mul(v, f2, f), v_poly(v, f, p32, 9));
+    LLVMValueRef tail = v_mul(v, v_mul(v, f2, f), onnxc_vmath_poly4(v, f, f2, p32, 9));
     tail = v_fma(v, e, v_real(v, 0x1.efa39ef35793cp-25), tail);
     tail = v_fma(v, f2, v_real(v, -0.5), tail);
     return v_fma(v, e, v_real(v, 0x1.62e42ep-1), v_add(v, f, tail));
   }
   LLVMValueRef s = v_div(v, f, v_add(v, f, v_real(v, 2))), z = v_mul(v, s, s), half = v_mul(v, f2, v_real(v, 0.5));
-  LLVMValueRef inner = v_fma(v, z, v_poly(v, z, p64, 8), half);
+  LLVMValueRef inner = v_fma(v, z, onnxc_vmath_poly4(v, z, v_mul(v, z, z), p64, 8), half);
   LLVMValueRef low = v_fma(v, s, inner, v_mul(v, e, v_real(v, 0x1.abc9e3b39803fp-56)));
   return v_fma(v, e, v_real(v, 0x1.62e42fefa39efp-1), v_sub(v, f, v_sub(v, half, low)));
 }
