@@ -50,9 +50,9 @@ static float random_float(void) {
   random_state = random_state * 6364136223846793005u + 1442695040888963407u;
   return (float)((double)(random_state >> 40) / (1 << 23) - 1);
 }
-static float *random_floats(size_t n) {
+static float *random_floats(int n) {
   float *data = ONNXC_NEW_ARRAY(&arena, float, n);
-  for (size_t i = 0; i < n; i++)
+  for (int i = 0; i < n; i++)
     data[i] = random_float();
   return data;
 }
@@ -292,7 +292,7 @@ Test(eval, reductions) {
   start();
   enum { N = 1000 };
   for (int rows = 1; rows <= 400; rows += 57) {
-    float *x = random_floats((size_t)rows * N);
+    float *x = random_floats(rows * N);
     x[5] = rows > 300 ? NAN : x[5];
     onnxc_array in = {.dtype = ONNXC_F32, .rank = 2, .dims = {rows, N}, .data = x}, sum = {0}, max = {0};
     int64_t extents[2] = {rows, N};
@@ -374,7 +374,7 @@ Test(eval, matrix_products) {
   static const int sizes[][4] = {{1, 5, 7, 3}, {2, 33, 70, 65}, {1, 600, 4, 130}, {3, 4, 600, 64}, {1, 1, 300, 300}};
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
     int b = sizes[s][0], m = sizes[s][1], n = sizes[s][2], k = sizes[s][3];
-    float *x = random_floats((size_t)(b * m * k)), *y = random_floats((size_t)(k * n));
+    float *x = random_floats(b * m * k), *y = random_floats(k * n);
     onnxc_array in[2] = {{.dtype = ONNXC_F32, .rank = 3, .dims = {b, m, k}, .data = x},
                          {.dtype = ONNXC_F32, .rank = 2, .dims = {k, n}, .data = y}};
     onnxc_array out = {0};
@@ -548,7 +548,7 @@ Test(eval, composites_and_movement) {
     rows[i] = onnxc_graph_add_value(&graph, NULL, ONNXC_F32, 2, flat);
     onnxc_graph_add_node(&graph, ONNXC_OP_RESHAPE, "reshape", 1, i ? &norm : &soft, 1, &rows[i]);
   }
-  node = onnxc_graph_add_node(&graph, ONNXC_OP_CONCAT, "concat", 2, rows, 1, &both);
+  onnxc_graph_add_node(&graph, ONNXC_OP_CONCAT, "concat", 2, rows, 1, &both);
   onnxc_graph_add_output(&graph, both, "out");
   float *data = random_floats(24);
   onnxc_array in = {.dtype = ONNXC_F32, .rank = 3, .dims = {2, 3, 4}, .data = data};

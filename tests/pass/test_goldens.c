@@ -38,7 +38,7 @@ static char *read_file(onnxc_arena *arena, const char *path) {
   cr_assert(file, "%s does not open", path);
   fseek(file, 0, SEEK_END);
   long size = ftell(file);
-  rewind(file);
+  fseek(file, 0, SEEK_SET);
   char *text = onnxc_arena_alloc(arena, (size_t)size + 1);
   cr_assert_eq(fread(text, 1, (size_t)size, file), (size_t)size);
   fclose(file);
@@ -200,10 +200,16 @@ static void run_file(const char *path) {
   onnxc_arena_free(&g.arena);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+typedef struct path_of {
+  char text[512];
+} path_of;
+
+static int by_name(const void *a, const void *b) {
+  return strcmp(((const path_of *)a)->text, ((const path_of *)b)->text);
+}
 
 Test(pass, goldens) {
-  char *paths[MAX_FILES];
+  path_of paths[MAX_FILES];
   int count = 0;
   DIR *directory = opendir(ONNXC_TEST_DATA);
   cr_assert(directory, "%s does not open", ONNXC_TEST_DATA);
@@ -211,14 +217,11 @@ Test(pass, goldens) {
     size_t length = strlen(entry->d_name);
     if (length < 4 || strcmp(entry->d_name + length - 3, ".ir") != 0)
       continue;
-    paths[count] = malloc(sizeof ONNXC_TEST_DATA + length + 2);
-    sprintf(paths[count++], "%s/%s", ONNXC_TEST_DATA, entry->d_name);
+    snprintf(paths[count++].text, sizeof paths->text, "%s/%s", ONNXC_TEST_DATA, entry->d_name);
   }
   closedir(directory);
   cr_assert_geq(count, 18, "only %d goldens", count);
   qsort(paths, (size_t)count, sizeof *paths, by_name);
-  for (int i = 0; i < count; i++) {
-    run_file(paths[i]);
-    free(paths[i]);
-  }
+  for (int i = 0; i < count; i++)
+    run_file(paths[i].text);
 }
