@@ -91,14 +91,15 @@ static onnxc_expr float_coordinate(onnxc_graph *graph, const onnxc_resize *resiz
   onnxc_expr x = e_div(pool, e_add(pool, i, f32(pool, 0.5)), scale);
   if (resize->coordinates == ONNXC_TF_HALF_PIXEL_FOR_NN)
     return onnxc_expr_select(pool, e_eq(pool, scale, f32(pool, 1)), i, x);
+  if (resize->coordinates ==
+      ONNXC_HALF_PIXEL_SYMMETRIC) { /* added first, as others do, since floor sees the rounding */
+    onnxc_expr adjustment = e_div(pool, f32_dim(pool, axis->out), length);
+    onnxc_expr middle = e_mul(pool, f32_dim(pool, axis->in), f32(pool, 0.5));
+    x = e_add(pool, e_mul(pool, middle, e_sub(pool, f32(pool, 1), adjustment)), x);
+  }
   x = e_sub(pool, x, f32(pool, 0.5));
   if (resize->coordinates == ONNXC_PYTORCH_HALF_PIXEL)
     return onnxc_expr_select(pool, e_gt(pool, f32_dim(pool, axis->out), f32(pool, 1)), x, zero);
-  if (resize->coordinates == ONNXC_HALF_PIXEL_SYMMETRIC) {
-    onnxc_expr adjustment = e_div(pool, f32_dim(pool, axis->out), length);
-    onnxc_expr middle = e_mul(pool, f32_dim(pool, axis->in), f32(pool, 0.5));
-    x = e_add(pool, x, e_mul(pool, middle, e_sub(pool, f32(pool, 1), adjustment)));
-  }
   return x;
 }
 
@@ -124,25 +125,23 @@ static int64_t gcd(int64_t a, int64_t b) {
   return a < 0 ? -a : a;
 }
 
-static int64_t floor_of(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static void reduce(onnxc_dims *dims, onnxc_dim *a, onnxc_dim *b, onnxc_dim *c, int64_t by) {
+  onnxc_dim divisor = onnxc_dim_const(dims, by);
+  *a = onnxc_dim_floordiv(dims, *a, divisor);
+  *b = onnxc_dim_floordiv(dims, *b, divisor);
+  *c = onnxc_dim_floordiv(dims, *c, divisor);
+}
 
-/* (a*i + b) floordiv c, lowest terms: for integers i, (g*a*i + b) floordiv (g*c) = (a*i + b floordiv g) floordiv c. */
-static void reduce(onnxc_dims *dims, onnxc_dim *a, onnxc_dim *b, onnxc_dim *c) {
-  int64_t x, y, z;
-  if (!onnxc_dim_is_const(dims, *a, &x) || !onnxc_dim_is_const(dims, *c, &z) || z <= 0)
-    return;
-  int64_t common = gcd(x, z);
-  if (common <= 1)
-    return;
-  *a = onnxc_dim_const(dims, x / common);
-  *c = onnxc_dim_const(dims, z / common);
-  *b = onnxc_dim_is_const(dims, *b, &y) ? onnxc_dim_const(dims, floor_of(y, common))
-                                        : onnxc_dim_floordiv(dims, *b, onnxc_dim_const(dims, common));
+/* (a*i + b) floordiv c in lowest terms: (g*a*i + b) floordiv (g*c) = (a*i + b floordiv g) floordiv c for whole i. */
+static void reduce_floor(onnxc_dims *dims, onnxc_dim *a, onnxc_dim *b, onnxc_dim *c) {
+  int64_t x, z;
+  if (onnxc_dim_is_const(dims, *a, &x) && onnxc_dim_is_const(dims, *c, &z) && z > 0 && gcd(x, z) > 1)
+    reduce(dims, a, b, c, gcd(x, z));
 }
 
 static onnxc_expr floor_index(onnxc_graph *graph, onnxc_expr i, onnxc_dim a, onnxc_dim b, onnxc_dim c) {
   onnxc_exprs *pool = &graph->exprs;
-  reduce(&graph->dims, &a, &b, &c);
+  reduce_floor(&graph->dims, &a, &b, &c);
   return e_floordiv(pool, e_add(pool, e_mul(pool, i, e_dim(pool, a)), e_dim(pool, b)), e_dim(pool, c));
 }
 
@@ -151,21 +150,41 @@ onnxc_expr onnxc_resize_clamp(onnxc_graph *graph, onnxc_expr index, onnxc_dim ex
   return e_min(pool, e_max(pool, index, e_int(pool, 0)), e_dim(pool, onnxc_dim_addc(&graph->dims, extent, -1)));
 }
 
+/* a * out, or what it is at most in terms of the input: out = (in*p) floordiv q, so q * out <= in * p. */
+static onnxc_dim scaled_extent(onnxc_dims *dims, const onnxc_resize_axis *axis, onnxc_dim a) {
+  int64_t times, p, q;
+  if (axis->p.i && onnxc_dim_is_const(dims, a, &times) && onnxc_dim_is_const(dims, axis->p, &p) &&
+      onnxc_dim_is_const(dims, axis->q, &q) && q > 0 && times > 0 && times % q == 0) {
+    onnxc_dim whole = onnxc_dim_mulc(dims, axis->in, p);
+    if (onnxc_dim_same(axis->out, onnxc_dim_floordiv(dims, whole, axis->q)))
+      return onnxc_dim_mulc(dims, whole, times / q);
+  }
+  return onnxc_dim_mul(dims, a, axis->out);
+}
+
+/* Whether top floordiv bottom + offset may be above the axis' last index. */
+static bool may_exceed(onnxc_dims *dims, const onnxc_resize_axis *axis, onnxc_dim top, onnxc_dim bottom, int offset) {
+  int64_t low, high;
+  onnxc_dim limit = onnxc_dim_addc(dims, axis->in, -1 - offset);
+  onnxc_dim_range(dims, onnxc_dim_sub(dims, onnxc_dim_floordiv(dims, top, bottom), limit), &low, &high);
+  return high > 0;
+}
+
 /* (a*i + b) floordiv c + offset clamped into the axis for 0 <= i < out, on the sides where that matters. */
 static onnxc_expr clamped_floor(onnxc_graph *graph, const onnxc_resize_axis *axis, onnxc_expr i, onnxc_dim a,
                                 onnxc_dim b, onnxc_dim c, int offset) {
   onnxc_exprs *pool = &graph->exprs;
   onnxc_dims *dims = &graph->dims;
   onnxc_expr index = e_addc(pool, floor_index(graph, i, a, b, c), offset);
-  reduce(dims, &a, &b, &c);
-  onnxc_dim end = onnxc_dim_add(dims, onnxc_dim_mul(dims, a, onnxc_dim_addc(dims, axis->out, -1)), b);
-  onnxc_dim over = onnxc_dim_sub(dims, onnxc_dim_floordiv(dims, end, c), onnxc_dim_addc(dims, axis->in, -1 - offset));
+  onnxc_dim full = c; /* of the coordinate as it came, which `end` belongs to */
+  onnxc_dim end = onnxc_dim_add(dims, onnxc_dim_sub(dims, scaled_extent(dims, axis, a), a), b);
+  reduce_floor(dims, &a, &b, &c);
+  onnxc_dim last = onnxc_dim_add(dims, onnxc_dim_mul(dims, a, onnxc_dim_addc(dims, axis->out, -1)), b);
   int64_t low, high;
   onnxc_dim_range(dims, onnxc_dim_addc(dims, onnxc_dim_floordiv(dims, b, c), offset), &low, &high);
   if (low < 0)
     index = e_max(pool, index, e_int(pool, 0));
-  onnxc_dim_range(dims, over, &low, &high);
-  if (high > 0)
+  if (may_exceed(dims, axis, last, c, offset) && may_exceed(dims, axis, end, full, offset))
     index = e_min(pool, index, e_dim(pool, onnxc_dim_addc(dims, axis->in, -1)));
   return index;
 }
@@ -226,10 +245,15 @@ onnxc_expr onnxc_resize_fraction(onnxc_graph *graph, const onnxc_coordinate *at,
   onnxc_exprs *pool = &graph->exprs;
   if (!at->a.i)
     return onnxc_expr_cast(pool, dtype, e_sub(pool, at->x, onnxc_expr_unary(pool, ONNXC_EXPR_FLOOR, at->x)));
-  onnxc_expr top = e_add(pool, e_mul(pool, at->i, e_dim(pool, at->a)), e_dim(pool, at->b));
-  onnxc_expr rest = onnxc_expr_cast(pool, dtype, e_mod(pool, top, e_dim(pool, at->c)));
+  onnxc_dim a = at->a, b = at->b, c = at->c;
+  int64_t x, y, z;
+  if (onnxc_dim_is_const(&graph->dims, a, &x) && onnxc_dim_is_const(&graph->dims, b, &y) &&
+      onnxc_dim_is_const(&graph->dims, c, &z) && gcd(gcd(x, y), z) > 1)
+    reduce(&graph->dims, &a, &b, &c, gcd(gcd(x, y), z));
+  onnxc_expr top = e_add(pool, e_mul(pool, at->i, e_dim(pool, a)), e_dim(pool, b));
+  onnxc_expr rest = onnxc_expr_cast(pool, dtype, e_mod(pool, top, e_dim(pool, c)));
   /* A divisor of 0 means one output element, at 0; mod gave 0. */
-  onnxc_dim divisor = onnxc_dim_max(&graph->dims, at->c, onnxc_dim_const(&graph->dims, 1));
+  onnxc_dim divisor = onnxc_dim_max(&graph->dims, c, onnxc_dim_const(&graph->dims, 1));
   return e_div(pool, rest, onnxc_expr_cast(pool, dtype, e_dim(pool, divisor)));
 }
 
