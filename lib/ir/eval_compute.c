@@ -290,24 +290,32 @@ static onnxc_status eval_compute_in(const onnxc_block_env *env, onnxc_arena *are
   return ONNXC_OK;
 }
 
-onnxc_status onnxc_eval_compute_scratch(onnxc_block_env *env, onnxc_arena *arena, const onnxc_compute *compute,
-                                        onnxc_array *results) {
-  onnxc_arena scratch, *pools = env->graph->arena; /* compiling adds to the graph's pools */
+/* `scratch` is the caller's local, so that its value is certain after a longjmp. */
+static onnxc_status with_scratch(onnxc_block_env *env, onnxc_arena *scratch, onnxc_arena *arena,
+                                 const onnxc_compute *compute, onnxc_array *results) {
+  onnxc_arena *pools = env->graph->arena; /* compiling adds to the graph's pools */
   onnxc_guard guard, *outer = arena->guard, *pools_outer = pools->guard;
   if (setjmp(guard.env)) {
     pools->guard = pools_outer;
     arena->guard = outer;
-    onnxc_arena_free(&scratch);
+    onnxc_arena_free(scratch);
     onnxc_arena_out_of_memory(arena);
   }
-  onnxc_arena_init(&scratch, &guard);
+  onnxc_arena_init(scratch, &guard);
   arena->guard = pools->guard = &guard;
-  env->arena = &scratch;
+  env->arena = scratch;
   onnxc_status status = eval_compute_in(env, arena, compute, results);
-  env->arena = NULL;
   pools->guard = pools_outer;
   arena->guard = outer;
-  onnxc_arena_free(&scratch);
+  onnxc_arena_free(scratch);
+  return status;
+}
+
+onnxc_status onnxc_eval_compute_scratch(onnxc_block_env *env, onnxc_arena *arena, const onnxc_compute *compute,
+                                        onnxc_array *results) {
+  onnxc_arena scratch = {0};
+  onnxc_status status = with_scratch(env, &scratch, arena, compute, results);
+  env->arena = NULL;
   return status;
 }
 

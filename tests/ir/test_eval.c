@@ -574,3 +574,36 @@ Test(eval, composites_and_movement) {
   }
   stop();
 }
+
+/* Whichever allocation fails, the evaluator unwinds to the caller's guard and leaves nothing behind (ASan looks). */
+Test(eval, out_of_memory) {
+  start();
+  float *x = random_floats(40 * 30), *y = random_floats(30 * 20);
+  onnxc_array in[2] = {{.dtype = ONNXC_F32, .rank = 2, .dims = {40, 30}, .data = x},
+                       {.dtype = ONNXC_F32, .rank = 2, .dims = {30, 20}, .data = y}};
+  int64_t extents[3] = {40, 20, 30};
+  onnxc_expr element = OP(MUL, LOAD(ONNXC_F32, 0, idx(0), idx(2)), LOAD(ONNXC_F32, 1, idx(2), idx(1)));
+  onnxc_compute c = reduction(2, 1, extents, ONNXC_EXPR_ADD, ONNXC_F32, cf(0), element);
+  volatile int unwound = 0;
+  for (volatile int n = 1; n < 1000; n++) {
+    onnxc_guard inner;
+    onnxc_arena results;
+    onnxc_array out = {0};
+    onnxc_arena_init(&results, &inner);
+    if (setjmp(inner.env)) {
+      onnxc_mem_fail_at(0);
+      onnxc_arena_free(&results);
+      unwound++;
+      continue;
+    }
+    onnxc_mem_fail_at(n);
+    onnxc_status status = onnxc_eval_compute(&graph, &results, &c, in, 2, NULL, &out);
+    onnxc_mem_fail_at(0);
+    onnxc_arena_free(&results);
+    cr_assert_eq(status, ONNXC_OK, "%s", diag.text);
+    break;
+  }
+  cr_expect_gt(unwound, 2, "only %d allocations", unwound);
+  cr_expect_eq(arena.guard, &guard);
+  stop();
+}
