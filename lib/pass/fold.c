@@ -54,13 +54,20 @@ static void scan_symbols(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   scan->symbolic |= onnxc_exprs_node(pool, e)->op == ONNXC_EXPR_DIM;
 }
 
-/* Values that are read by a reduction, or regrouped, are needed whole. */
+static bool any_result_whole(const folder *f, const onnxc_node_info *node) {
+  for (uint32_t j = 0; j < node->num_outputs; j++)
+    if (f->whole[node->outputs[j].i])
+      return true;
+  return false;
+}
+
+/* Values that are read by a reduction, or regrouped, are needed whole, and so is what they are computed from. */
 static void find_whole(folder *f) {
   onnxc_graph *graph = f->graph;
-  for (uint32_t i = 0; i < graph->order.length; i++) {
+  for (uint32_t i = graph->order.length; i-- > 0;) {
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[i]);
     leaf_scan scan = {.whole = f->whole, .node = node};
-    if (node->op != ONNXC_OP_COMPUTE)
+    if (node->op != ONNXC_OP_COMPUTE || any_result_whole(f, node))
       for (uint32_t k = 0; k < node->num_inputs; k++)
         f->whole[node->inputs[k].i] = true;
     else if (node->compute->num_reduce)
