@@ -22,6 +22,11 @@ static LLVMValueRef to_float(const onnxc_vec *v, LLVMValueRef n) {
   return v_sub(v, v_float(v, v_iadd(v, n, v_bits(v, magic))), magic);
 }
 
+/* One whole AVX-512 register. */
+static bool is_512(const onnxc_vec *v) {
+  return (v->nano->target->features & ONNXC_FEATURE_AVX512) && v->lanes == (v->wide ? 8 : 16);
+}
+
 /* vgetexp and vgetmant: floor(log2 x) of subnormals too, m in [3/4, 3/2) with the sign dropped, NaN below zero; where
  * m < 1 the exponent that belongs to it is one more. */
 static void split_512(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMValueRef *e) {
@@ -38,7 +43,7 @@ static void split_512(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMV
 }
 
 void onnxc_vmath_split(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef *m, LLVMValueRef *e, bool *specials) {
-  *specials = (v->nano->target->features & ONNXC_FEATURE_AVX512) && v->lanes == (v->wide ? 8 : 16);
+  *specials = is_512(v);
   if (*specials) {
     split_512(v, x, m, e);
     return;
@@ -71,7 +76,22 @@ static LLVMValueRef log_of(const onnxc_vec *v, LLVMValueRef e, LLVMValueRef f) {
 }
 
 /* `result`, but -infinity where x is zero, x where it is infinite or NaN, NaN below zero. */
-static LLVMValueRef log_specials(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef zero, LLVMValueRef result) {
+static LLVMValueRef log_specials(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef result) {
+  if (is_512(v)) {
+    /* vfixupimm: by x's class from bit 0 on (quiet NaN, signalling, 0, 1, -infinity, infinity, negative, positive)
+     * a nibble says what to put: 0 the result, 2 x made quiet, 3 NaN, 4 -infinity, 5 infinity. */
+    LLVMContextRef c = v->nano->context;
+    LLVMTypeRef i32 = LLVMInt32TypeInContext(c);
+    LLVMValueRef args[] = {result,
+                           x,
+                           v_int(v, 0x03530422),
+                           LLVMConstInt(i32, 0, false),
+                           LLVMConstAllOnes(LLVMIntTypeInContext(c, v->lanes)),
+                           LLVMConstInt(i32, 4, false)};
+    const char *name = v->wide ? "llvm.x86.avx512.mask.fixupimm.pd.512" : "llvm.x86.avx512.mask.fixupimm.ps.512";
+    return onnxc_vmath_intrinsic(v->nano, name, NULL, 0, args, 6);
+  }
+  LLVMValueRef zero = v_real(v, 0);
   LLVMValueRef finite = v_cmp(v, LLVMRealOLT, x, v_real(v, INFINITY));
   result = v_select(v, finite, result, x);
   result = v_select(v, v_cmp(v, LLVMRealOLT, x, zero), v_real(v, NAN), result);
@@ -83,7 +103,7 @@ LLVMValueRef onnxc_vmath_log(const onnxc_vec *v, LLVMValueRef x) {
   bool specials;
   onnxc_vmath_split(v, x, &m, &e, &specials);
   LLVMValueRef result = log_of(v, e, v_sub(v, m, v_real(v, 1)));
-  return specials ? result : log_specials(v, x, v_real(v, 0), result);
+  return specials ? result : log_specials(v, x, result);
 }
 
 /* With u = 1 + x = m 2^k, f = x 2^-k + (2^-k - 1) is one FMA and loses nothing of x; where u rounds to x it is m - 1.
@@ -99,5 +119,5 @@ LLVMValueRef onnxc_vmath_log1p(const onnxc_vec *v, LLVMValueRef x) {
   LLVMValueRef f = v_fma(v, x, s, v_sub(v, s, v_real(v, 1)));
   f = v_select(v, v_cmp(v, LLVMRealOGT, x, v_real(v, v->wide ? 0x1p60 : 0x1p30)), v_sub(v, m, v_real(v, 1)), f);
   LLVMValueRef result = log_of(v, to_float(v, k), f);
-  return v_with_sign(v, log_specials(v, x, v_real(v, -1), result), x);
+  return v_with_sign(v, log_specials(v, u, result), x);
 }

@@ -214,32 +214,43 @@ Test(vmath, f64_samples) {
   }
 }
 
-/* ---- scalars give the bits that vectors give ---- */
+/* ---- every lane count gives the same bits ---- */
 
-Test(vmath, scalars_agree_with_vectors) {
+Test(vmath, lane_counts_agree) {
+  static const uint32_t lanes[] = {16, 0, 8, 64};
+  enum { WAYS = sizeof lanes / sizeof *lanes };
   const onnxc_target *targets[2];
   uint32_t num_targets = vjit_targets(targets);
-  vjit_spec specs[2 * NUM_ROWS];
-  for (int k = 0; k < NUM_ROWS; k++) {
-    specs[2 * k] = (vjit_spec){1, {ONNXC_F32}, ONNXC_F32, 16, build_op, &rows[k]};
-    specs[2 * k + 1] = (vjit_spec){1, {ONNXC_F32}, ONNXC_F32, 0, build_op, &rows[k]};
-  }
-  static float x[CHUNK], y[CHUNK], z[CHUNK];
-  for (uint32_t k = 0; k < CHUNK; k++)
-    x[k] = float_of(k < 4096 ? pattern32(k) : (uint32_t)random_bits());
-  for (uint32_t t = 0; t < num_targets; t++) {
-    vjit *jit = vjit_compile(targets[t], specs, 2 * NUM_ROWS);
-    cr_assert_not_null(jit);
-    for (uint32_t r = 0; r < NUM_ROWS; r++) {
-      vjit_get(jit, 2 * r)((const void *[]){x}, y, CHUNK / 16);
-      vjit_get(jit, 2 * r + 1)((const void *[]){x}, z, CHUNK);
-      for (int k = 0; k < CHUNK; k++)
-        if (!(y[k] == z[k] || (isnan(y[k]) && isnan(z[k])))) {
-          cr_expect_fail("%s(%a) on %s: vector %a, scalar %a", rows[r].name, (double)x[k], targets[t]->name,
-                         (double)y[k], (double)z[k]);
-          break;
-        }
+  vjit_spec specs[2 * WAYS * NUM_ROWS];
+  for (uint32_t k = 0; k < NUM_ROWS; k++)
+    for (uint32_t w = 0; w < 2 * WAYS; w++) {
+      onnxc_dtype dtype = w < WAYS ? ONNXC_F32 : ONNXC_F64;
+      specs[2 * WAYS * k + w] = (vjit_spec){1, {dtype}, dtype, lanes[w % WAYS], build_op, &rows[k]};
     }
+  static float x[CHUNK], y[CHUNK], z[CHUNK];
+  static double u[CHUNK], v[CHUNK], w[CHUNK];
+  for (uint32_t k = 0; k < CHUNK; k++) {
+    x[k] = float_of(k < 4096 ? pattern32(k) : (uint32_t)random_bits());
+    u[k] = sample64((int)k);
+  }
+  for (uint32_t t = 0; t < num_targets; t++) {
+    vjit *jit = vjit_compile(targets[t], specs, 2 * WAYS * NUM_ROWS);
+    cr_assert_not_null(jit);
+    for (uint32_t r = 0; r < NUM_ROWS; r++)
+      for (uint32_t way = 0; way < WAYS; way++) {
+        int64_t vectors = lanes[way] ? CHUNK / lanes[way] : CHUNK;
+        vjit_get(jit, 2 * WAYS * r + way)((const void *[]){x}, way ? z : y, vectors);
+        vjit_get(jit, 2 * WAYS * r + WAYS + way)((const void *[]){u}, way ? w : v, vectors);
+        for (int k = 0; way > 0 && k < CHUNK; k++) {
+          bool same32 = y[k] == z[k] || (isnan(y[k]) && isnan(z[k]));
+          bool same64 = v[k] == w[k] || (isnan(v[k]) && isnan(w[k]));
+          if (!same32 || !same64) {
+            cr_expect_fail("%s on %s, %u lanes: f32 (%a) %a, not %a; f64 (%a) %a, not %a", rows[r].name,
+                           targets[t]->name, lanes[way], (double)x[k], (double)z[k], (double)y[k], u[k], w[k], v[k]);
+            break;
+          }
+        }
+      }
     vjit_free(jit);
   }
 }
