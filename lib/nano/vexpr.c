@@ -7,8 +7,8 @@
 
 /* ---- floats ---- */
 
-/* Either NaN gives NaN. Without an order of -0 and 0, x86 needs one instruction (a < b ? a : b, which gives b when either
- * is NaN) and two to repair a NaN in a, none if a is known to be a number. */
+/* Either NaN gives NaN. Without an order of -0 and 0, x86 needs one instruction (a < b ? a : b, which gives b when
+ * either is NaN) and two to repair a NaN in a, none if a is known to be a number. */
 static LLVMValueRef float_extreme(const onnxc_vec *v, const char *intrinsic, LLVMValueRef a, LLVMValueRef b) {
   LLVMValueRef args[] = {a, b};
   LLVMValueRef chosen = onnxc_vmath_intrinsic(v->nano, intrinsic, (LLVMTypeRef[]){v->f}, 1, args, 2);
@@ -45,10 +45,12 @@ static LLVMValueRef float_pow(const onnxc_vec *v, LLVMValueRef x, LLVMValueRef y
   }
   if (e == -1)
     return v_div(v, v_real(v, 1), x);
-  if (e == 0.5 || e == -0.5) { /* pow takes -0 as 0 and -infinity as infinity */
+  if (e == 0.5 || e == -0.5 || e == 0.75) { /* pow takes -0 as 0 and -infinity as infinity */
     LLVMValueRef infinite = v_real(v, __builtin_inf());
     LLVMValueRef from = v_select(v, v_cmp(v, LLVMRealOEQ, x, v_neg(v, infinite)), infinite, v_add(v, x, v_real(v, 0)));
     LLVMValueRef root = v_unary(v, "llvm.sqrt", from);
+    if (e == 0.75) /* local response normalisation */
+      return v_mul(v, root, v_unary(v, "llvm.sqrt", root));
     return e < 0 ? v_div(v, v_real(v, 1), root) : root;
   }
   return onnxc_vmath_pow(v, x, y);

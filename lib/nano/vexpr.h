@@ -1,4 +1,4 @@
-/* vexpr.h -- one operation of expr.def on LLVM values: scalars or fixed vectors of any lane count.
+/* vexpr.h -- one operation of expr.def on LLVM values: scalars or fixed vectors of up to 256 lanes.
  *
  * In registers a bool is i1 (memory: i8 0/1), f16 is half, bf16 is bfloat, integers are iN without sign
  * (the dtype says which). f16 and bf16 arithmetic is done in f32 and rounded after each operation. exp, log, tanh, erf,
