@@ -90,11 +90,12 @@ static onnxc_status compile(void *arg) {
   onnxc_build *build = &program->build;
   onnxc_diag *diag = &build->model->context->diag;
   ONNXC_TRY(onnxc_build_tile(build, build->options->cpu));
-  if (!onnxc_target_runs_on_host(build->target))
-    return onnxc_error(diag, ONNXC_UNSUPPORTED, "this machine cannot run code for '%s'", build->target->name);
   if (build->options->triple)
     return onnxc_error(diag, ONNXC_USAGE, "a target triple is for files only, not for running in memory");
   ONNXC_TRY(onnxc_build_code(build, "onnxc"));
+  char lacking[256];
+  if (onnxc_rt_check_cpu(&build->rt, lacking, sizeof lacking) != ONNXC_OK)
+    return onnxc_error(diag, ONNXC_UNSUPPORTED, "code for '%s' cannot run here: %s", build->target->name, lacking);
   ONNXC_TRY(bind_weights(program));
   uint32_t count = (uint32_t)build->rt.num_stages;
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&build->arena, onnxc_stage_fn, count);

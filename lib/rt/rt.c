@@ -595,7 +595,10 @@ static void run_member(void *arg, int thread, int threads, void (*barrier)(void)
     }
     int64_t tasks = state->values[stage->tasks_dim];
     run_tasks(state, stage, part_start(tasks, threads, thread), part_start(tasks, threads, thread + 1), thread);
-    barrier();
+    bool thread_0_goes_on = tasks <= 1 && k + 1 < program->num_stages && stage[1].segment == stage->segment &&
+                            state->values[stage[1].tasks_dim] <= 1;
+    if (!thread_0_goes_on)
+      barrier();
   }
   if (thread == 0)
     state->status = end_segments(state, segment);

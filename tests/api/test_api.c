@@ -157,6 +157,17 @@ Test(api, options) {
     cr_expect_null(program);
     cr_expect_eq(strncmp(onnxc_message(context), "model: ", 7), 0, "%s", onnxc_message(context));
   }
+  /* Another CPU's code runs when this one has all that it may use, and is refused with a message when not. */
+  static const char *const cpus[] = {"x86-64-v3", "x86-64-v4", "haswell", "sapphirerapids", "znver4"};
+  for (size_t k = 0; k < sizeof cpus / sizeof *cpus; k++) {
+    options = (onnxc_options){.cpu = cpus[k]};
+    onnxc_status status = onnxc_compile(model, &options, &program);
+    if (status == ONNXC_OK)
+      check_runs(program, plan_program, run_program, 9, 1);
+    else
+      cr_expect(status == ONNXC_UNSUPPORTED && strstr(onnxc_message(context), "it lacks"));
+    onnxc_program_free(program);
+  }
   cr_expect_not_null(strstr(onnxc_describe_targets(context), "x86-64-v3"));
   onnxc_context_free(context);
 }
