@@ -14,11 +14,8 @@ bool onnxc_import_dims(onnxc_importer *in, const char *name, uint32_t k, const o
     return true;
   }
   onnxc_value value = onnxc_import_optional(in, k);
-  return !value.i || onnxc_import_dims_of(in, k, value, dims, count);
-}
-
-bool onnxc_import_dims_of(onnxc_importer *in, uint32_t k, onnxc_value value, const onnxc_dim **dims, uint32_t *count) {
-  onnxc_graph *graph = in->graph;
+  if (!value.i)
+    return true;
   const onnxc_value_info *info = onnxc_value_of(graph, value);
   if (info->rank > 1 || !onnxc_dtype_is_int(info->dtype)) {
     onnxc_import_error(in, ONNXC_BAD_INPUT, "input %u must be a list of integers, not rank %u %s", k, info->rank,
@@ -88,20 +85,28 @@ onnxc_dim onnxc_import_at_axis(onnxc_importer *in, uint32_t count, const onnxc_d
   return sum;
 }
 
-void onnxc_name_elements(onnxc_graph *graph, onnxc_value value, int64_t low, int64_t high) {
-  const onnxc_value_info *info = onnxc_value_of(graph, value);
-  int64_t count;
-  if (info->rank != 1 || !onnxc_dim_is_const(&graph->dims, info->dims[0], &count) || count > ONNXC_MAX_RANK)
-    return;
-  onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, ONNXC_MAX_RANK);
+onnxc_value onnxc_import_list(onnxc_importer *in, uint32_t count, onnxc_expr element, uint32_t num_operands,
+                              const onnxc_value *operands) {
+  onnxc_compute compute = {.num_parallel = 1, .num_results = 1, .acc_dtype = {ONNXC_I64}, .finish = {element}};
+  compute.extents[0] = onnxc_dim_const(&in->graph->dims, count);
+  onnxc_value result;
+  onnxc_graph_add_compute(in->graph, in->where, &compute, num_operands, operands, &result);
+  return result;
+}
+
+void onnxc_import_list_dims(onnxc_importer *in, onnxc_value list, int64_t low, int64_t high, onnxc_dim *dims) {
+  onnxc_graph *graph = in->graph;
+  int64_t count = 0;
+  onnxc_dim_is_const(&graph->dims, onnxc_value_of(graph, list)->dims[0], &count);
+  onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, count + 1);
   for (uint32_t k = 0; k < (uint32_t)count; k++) {
-    const char *name = onnxc_arena_printf(graph->arena, "v%u_%u", value.i, k);
-    onnxc_sym sym = onnxc_sym_new(&graph->dims, name, ONNXC_SYM_ELEMENT, value.i, k);
+    const char *name = onnxc_arena_printf(graph->arena, "v%u_%u", list.i, k);
+    onnxc_sym sym = onnxc_sym_new(&graph->dims, name, ONNXC_SYM_ELEMENT, list.i, k);
     onnxc_dims_symbol(&graph->dims, sym)->low = low;
     onnxc_dims_symbol(&graph->dims, sym)->high = high;
-    elements[k] = onnxc_dim_sym(&graph->dims, sym);
+    dims[k] = elements[k] = onnxc_dim_sym(&graph->dims, sym);
   }
-  onnxc_value_of(graph, value)->elements = elements;
+  onnxc_value_of(graph, list)->elements = elements;
 }
 
 onnxc_dim onnxc_dim_is_negative(onnxc_dims *dims, onnxc_dim dim) {

@@ -11,8 +11,6 @@
 /* Attribute `name` (NULL = there is none) if present, else input k, if present: its integers. *dims is NULL when
  * neither is there. False after an error. */
 bool onnxc_import_dims(onnxc_importer *in, const char *name, uint32_t k, const onnxc_dim **dims, uint32_t *count);
-/* The integers of a value that stands for input k. */
-bool onnxc_import_dims_of(onnxc_importer *in, uint32_t k, onnxc_value value, const onnxc_dim **dims, uint32_t *count);
 /* The one integer of a scalar input; none after an error. */
 onnxc_dim onnxc_import_scalar_dim(onnxc_importer *in, uint32_t k);
 
@@ -24,9 +22,11 @@ void onnxc_import_all_axes(onnxc_importer *in, uint32_t rank, onnxc_dim *at);
 onnxc_dim onnxc_import_at_axis(onnxc_importer *in, uint32_t count, const onnxc_dim *at, uint32_t rank, uint32_t d,
                                const onnxc_dim *values, int64_t fallback);
 
-/* Gives the elements of a short list (at most ONNXC_MAX_RANK) of i64 symbols of their own, each in low..high, rather
- * than expressions of what they are computed from. */
-void onnxc_name_elements(onnxc_graph *graph, onnxc_value value, int64_t low, int64_t high);
+/* A list of i64 over i0 < count <= ONNXC_MAX_RANK; and its elements as symbols of their own in low..high, rather than
+ * expressions of what they are computed from. */
+onnxc_value onnxc_import_list(onnxc_importer *in, uint32_t count, onnxc_expr element, uint32_t num_operands,
+                              const onnxc_value *operands);
+void onnxc_import_list_dims(onnxc_importer *in, onnxc_value list, int64_t low, int64_t high, onnxc_dim *dims);
 
 onnxc_dim onnxc_dim_is_negative(onnxc_dims *dims, onnxc_dim dim); /* 1 if dim < 0 */
 /* True if the dim depends on the contents of a tensor. */

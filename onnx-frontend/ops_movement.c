@@ -1,5 +1,6 @@
 /* ops_movement.c -- operators whose result is a rearrangement of their operand by affine indices: Transpose, Expand,
- * Concat, Split, Slice, DepthToSpace, SpaceToDepth. Those with a condition or a wrap stand in ops_pad.c.
+ * Concat, Split, DepthToSpace, SpaceToDepth. Slice has a file of its own; those with a condition or a wrap stand in
+ * ops_pad.c.
  */
 #include <string.h>
 
@@ -65,7 +66,7 @@ onnxc_status onnxc_import_Concat(onnxc_importer *in) {
   return onnxc_import_done(in, 0, onnxc_build_concat(in->graph, in->where, in->num_inputs, values, (uint32_t)axis));
 }
 
-/* ---- Split, Slice ---- */
+/* ---- Split ---- */
 
 /* The extents of n parts of `whole` when none are given. */
 static bool equal_parts(onnxc_importer *in, onnxc_dim whole, uint32_t n, onnxc_dim *parts) {
@@ -124,136 +125,6 @@ onnxc_status onnxc_import_Split(onnxc_importer *in) {
     first = onnxc_dim_add(dims, first, parts[k]);
   }
   return ONNXC_OK;
-}
-
-/* One dim's slice: first index, step and extent. */
-typedef struct slice {
-  onnxc_dim first, step, extent;
-} slice;
-
-/* start or end counted from the end of the dim if it is negative. */
-static onnxc_dim from_end(onnxc_dims *dims, onnxc_dim at, onnxc_dim whole) {
-  return onnxc_dim_add(dims, at, onnxc_dim_mul(dims, onnxc_dim_is_negative(dims, at), whole));
-}
-
-static slice slice_forward(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, onnxc_dim end, onnxc_dim step) {
-  onnxc_dim zero = onnxc_dim_const(dims, 0);
-  int64_t number, last;
-  bool to_end = onnxc_dim_is_const(dims, end, &number) && number >= INT32_MAX;
-  if (to_end && onnxc_dim_is_const(dims, start, &last) && last < 0 && last > INT32_MIN) {
-    onnxc_dim room = onnxc_dim_min(dims, whole, onnxc_dim_const(dims, -last));
-    return (slice){onnxc_dim_sub(dims, whole, room), step, onnxc_dim_ceildiv(dims, room, step)};
-  }
-  start = onnxc_dim_max(dims, from_end(dims, start, whole), zero);
-  if (to_end)
-    end = whole;
-  else if (onnxc_dim_is_const(dims, end, &number) && number < 0) /* below the whole, and bounded with the start below */
-    end = onnxc_dim_add(dims, whole, end);
-  else
-    end = onnxc_dim_min(dims, onnxc_dim_max(dims, from_end(dims, end, whole), zero), whole);
-  /* A start beyond the end leaves nothing, so it needs no upper bound. */
-  onnxc_dim room = onnxc_dim_max(dims, onnxc_dim_sub(dims, end, start), zero);
-  return (slice){start, step, onnxc_dim_ceildiv(dims, room, step)};
-}
-
-static slice slice_backward(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, onnxc_dim end, onnxc_dim step) {
-  onnxc_dim zero = onnxc_dim_const(dims, 0), last = onnxc_dim_addc(dims, whole, -1), none = onnxc_dim_const(dims, -1);
-  int64_t number;
-  if (onnxc_dim_is_const(dims, start, &number) && number >= INT32_MAX)
-    start = last;
-  else
-    start = onnxc_dim_min(dims, onnxc_dim_max(dims, from_end(dims, start, whole), zero), last);
-  /* The largest number, too, is taken for "to the very end": else nothing would be left ever. */
-  if (onnxc_dim_is_const(dims, end, &number) && (number <= INT32_MIN || number >= INT32_MAX))
-    end = none;
-  else
-    end = onnxc_dim_select(dims, onnxc_dim_eq(dims, end, onnxc_dim_const(dims, INT32_MAX)), none,
-                           onnxc_dim_max(dims, from_end(dims, end, whole), none));
-  onnxc_dim room = onnxc_dim_max(dims, onnxc_dim_sub(dims, start, end), zero);
-  return (slice){start, step, onnxc_dim_ceildiv(dims, room, onnxc_dim_mulc(dims, step, -1))};
-}
-
-/* A constant brought into the range of int32, which is that of extents. */
-static onnxc_dim saturated(onnxc_dims *dims, onnxc_dim at) {
-  int64_t number;
-  if (!onnxc_dim_is_const(dims, at, &number) || (number >= INT32_MIN && number <= INT32_MAX))
-    return at;
-  return onnxc_dim_const(dims, number < 0 ? INT32_MIN : INT32_MAX);
-}
-
-static slice slice_of(onnxc_dims *dims, onnxc_dim whole, onnxc_dim start, onnxc_dim end, onnxc_dim step) {
-  int64_t low, high;
-  start = saturated(dims, start);
-  end = saturated(dims, end);
-  onnxc_dim_range(dims, step, &low, &high);
-  slice forward = slice_forward(dims, whole, start, end, step);
-  if (low > 0)
-    return forward;
-  slice backward = slice_backward(dims, whole, start, end, step);
-  if (high < 0)
-    return backward;
-  onnxc_dim down = onnxc_dim_is_negative(dims, step);
-  return (slice){onnxc_dim_select(dims, down, backward.first, forward.first), step,
-                 onnxc_dim_select(dims, down, backward.extent, forward.extent)};
-}
-
-static onnxc_expr saturate(void *arg, onnxc_exprs *pool, const onnxc_expr *x) {
-  (void)arg;
-  onnxc_expr low = e_max(pool, x[0], e_int(pool, INT32_MIN));
-  return onnxc_expr_cast(pool, ONNXC_I32, e_min(pool, low, e_int(pool, INT32_MAX)));
-}
-
-/* Starts or ends. Those that a caller of the model passes may be the extremes of int64, with which one can't count. */
-static bool read_bounds(onnxc_importer *in, const char *name, uint32_t k, const onnxc_dim **dims, uint32_t *count) {
-  onnxc_value value = onnxc_import_optional(in, k);
-  if (!name && value.i) {
-    const onnxc_value_info *info = onnxc_value_of(in->graph, value);
-    if (!info->producer.i && !info->data && info->dtype == ONNXC_I64) {
-      value = onnxc_build_map(in->graph, in->where, 1, &value, saturate, NULL);
-      if (value.i)
-        onnxc_name_elements(in->graph, value, INT32_MIN, INT32_MAX);
-      return value.i && onnxc_import_dims_of(in, k, value, dims, count);
-    }
-  }
-  return onnxc_import_dims(in, name, k, dims, count);
-}
-
-onnxc_status onnxc_import_Slice(onnxc_importer *in) {
-  onnxc_graph *graph = in->graph;
-  onnxc_dims *dims = &graph->dims;
-  onnxc_exprs *pool = &graph->exprs;
-  onnxc_value x = onnxc_import_input(in, 0);
-  const onnxc_dim *starts, *ends, *axes, *steps;
-  uint32_t count, num_ends, num_axes, num_steps;
-  bool old = in->opset < 10;
-  if (!x.i || !read_bounds(in, old ? "starts" : NULL, 1, &starts, &count) ||
-      !read_bounds(in, old ? "ends" : NULL, 2, &ends, &num_ends) ||
-      !onnxc_import_dims(in, old ? "axes" : NULL, 3, &axes, &num_axes) ||
-      !onnxc_import_dims(in, NULL, 4, &steps, &num_steps))
-    return failed(in);
-  const onnxc_value_info info = *onnxc_value_of(graph, x);
-  if (!starts || !ends || num_ends != count || (axes && num_axes != count) || (steps && num_steps != count) ||
-      count > info.rank)
-    return onnxc_import_error(in, ONNXC_BAD_INPUT, "starts, ends, axes and steps don't fit");
-  onnxc_dim at[ONNXC_MAX_RANK * ONNXC_MAX_RANK], extents[ONNXC_MAX_RANK];
-  if (!axes)
-    onnxc_import_all_axes(in, info.rank, at);
-  else if (!onnxc_import_axes(in, count, axes, info.rank, at))
-    return failed(in);
-  onnxc_expr index[ONNXC_MAX_RANK];
-  bool whole = true;
-  for (uint32_t d = 0; d < info.rank; d++) {
-    onnxc_dim start = onnxc_import_at_axis(in, count, at, info.rank, d, starts, 0);
-    onnxc_dim end = onnxc_import_at_axis(in, count, at, info.rank, d, ends, INT32_MAX);
-    onnxc_dim step = steps ? onnxc_import_at_axis(in, count, at, info.rank, d, steps, 1) : onnxc_dim_const(dims, 1);
-    if (onnxc_dim_is(dims, step, 0))
-      return onnxc_import_error(in, ONNXC_BAD_INPUT, "a step is 0");
-    slice part = slice_of(dims, info.dims[d], start, end, step);
-    extents[d] = part.extent;
-    index[d] = e_add(pool, e_mul(pool, e_index(pool, d), e_dim(pool, part.step)), e_dim(pool, part.first));
-    whole = whole && onnxc_dim_same(part.extent, info.dims[d]) && onnxc_dim_is(dims, part.first, 0);
-  }
-  return onnxc_import_done(in, 0, whole ? x : onnxc_build_index(graph, in->where, x, info.rank, extents, index));
 }
 
 /* ---- between channels and space ---- */

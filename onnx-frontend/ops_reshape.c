@@ -8,23 +8,6 @@
 
 static onnxc_status failed(onnxc_importer *in) { return in->graph->diag->status; }
 
-/* A list of i64 over i0 < count. */
-static onnxc_value make_list(onnxc_importer *in, uint32_t count, onnxc_expr element, uint32_t num_operands,
-                             const onnxc_value *operands) {
-  onnxc_compute compute = {.num_parallel = 1, .num_results = 1, .acc_dtype = {ONNXC_I64}, .finish = {element}};
-  compute.extents[0] = onnxc_dim_const(&in->graph->dims, count);
-  onnxc_value result;
-  onnxc_graph_add_compute(in->graph, in->where, &compute, num_operands, operands, &result);
-  return result;
-}
-
-/* The list of new extents, as symbols. */
-static void read_extents(onnxc_importer *in, onnxc_value list, uint32_t count, onnxc_dim *dims) {
-  onnxc_name_elements(in->graph, list, 0, INT32_MAX);
-  for (uint32_t d = 0; d < count; d++)
-    dims[d] = onnxc_value_of(in->graph, list)->elements[d];
-}
-
 static onnxc_expr load_i64(onnxc_importer *in, uint32_t operand, onnxc_value list, onnxc_expr index) {
   onnxc_dtype dtype = onnxc_value_of(in->graph, list)->dtype;
   return e_i64(&in->graph->exprs, onnxc_expr_load(&in->graph->exprs, dtype, operand, 1, &index));
@@ -45,7 +28,7 @@ static void reshape_at_run(onnxc_importer *in, onnxc_value x, onnxc_value shape,
   onnxc_expr i = e_index(pool, 0), zero = e_int(pool, 0), asked = load_i64(in, 0, shape, i);
   if (!allow_zero)
     asked = onnxc_expr_select(pool, e_eq(pool, asked, zero), load_i64(in, 1, list, i), asked);
-  onnxc_value sizes = make_list(in, count, asked, 2, (onnxc_value[]){shape, list});
+  onnxc_value sizes = onnxc_import_list(in, count, asked, 2, (onnxc_value[]){shape, list});
 
   /* The product of what is not the rest. */
   onnxc_compute product = {.num_reduce = 1, .num_results = 1, .acc_dtype = {ONNXC_I64}, .init = {e_int(pool, 1)}};
@@ -62,7 +45,8 @@ static void reshape_at_run(onnxc_importer *in, onnxc_value x, onnxc_value shape,
   onnxc_expr rest = e_floordiv(pool, total, onnxc_expr_load(pool, ONNXC_I64, 1, 0, NULL));
   size = onnxc_expr_select(pool, is_rest, rest, size);
   size = e_min(pool, e_max(pool, size, zero), e_int(pool, INT32_MAX));
-  read_extents(in, make_list(in, count, size, 2, (onnxc_value[]){sizes, known}), count, result);
+  onnxc_value resolved = onnxc_import_list(in, count, size, 2, (onnxc_value[]){sizes, known});
+  onnxc_import_list_dims(in, resolved, 0, INT32_MAX, result);
 }
 
 /* The dims that Reshape's shape asks for; false after an error. */
@@ -202,7 +186,7 @@ onnxc_status onnxc_import_Squeeze(onnxc_importer *in) {
       extent = onnxc_expr_select(pool, here, e_dim(pool, info.dims[d]), extent);
     }
     rank = info.rank - count;
-    read_extents(in, make_list(in, rank, extent, 1, &list), rank, dims);
+    onnxc_import_list_dims(in, onnxc_import_list(in, rank, extent, 1, &list), 0, INT32_MAX, dims);
   } else {
     bool is_axis[ONNXC_MAX_RANK];
     if (!known_axes(in, count, axes, info.rank, is_axis))
@@ -241,7 +225,8 @@ onnxc_status onnxc_import_Unsqueeze(onnxc_importer *in) {
     onnxc_expr extent = e_int(pool, 1);
     if (info.rank)
       extent = onnxc_expr_select(pool, test.hit, extent, load_i64(in, 1, operands[1], place));
-    read_extents(in, make_list(in, rank, extent, info.rank ? 2 : 1, operands), rank, dims);
+    onnxc_value extents = onnxc_import_list(in, rank, extent, info.rank ? 2 : 1, operands);
+    onnxc_import_list_dims(in, extents, 0, INT32_MAX, dims);
   } else {
     bool is_axis[ONNXC_MAX_RANK];
     if (!known_axes(in, count, axes, rank, is_axis))
