@@ -23,9 +23,9 @@ typedef onnxc_status (*onnxc_pass_fn)(onnxc_graph *graph, const onnxc_pass_optio
 
 /* Facts that passes need and break. */
 enum {
-  ONNXC_FACT_EXPANDED = 1 << 0,  /* no composites left */
-  ONNXC_FACT_ROLES = 1 << 1,     /* contractions carry roles */
-  ONNXC_FACT_LAYOUTS = 1 << 2    /* layouts are chosen and weights packed */
+  ONNXC_FACT_EXPANDED = 1 << 0, /* no composites left */
+  ONNXC_FACT_ROLES = 1 << 1,    /* contractions carry roles */
+  ONNXC_FACT_LAYOUTS = 1 << 2   /* layouts are chosen and weights packed */
 };
 
 typedef struct onnxc_pass {
