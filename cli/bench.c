@@ -75,19 +75,19 @@ static int measure(bench *b, onnxc_tensor *inputs) {
   onnxc_run run;
   int status = cli_session_plan(b->cli, &b->session, inputs, b->threads, &run, NULL);
   double start = cli_seconds();
-  if (status == 0 && (status = b->session.run(b->session.handle, &run)) != 0)
+  if (status == 0 && (status = cli_session_repeat(&b->session, &run)) != 0)
     fprintf(stderr, "%s: %s\n", b->path, run.message);
   b->first_run = cli_seconds() - start;
   /* Warm up: caches, clocks, threads. */
   for (start = cli_seconds(); status == 0 && cli_seconds() - start < 0.1 * b->duration;)
-    status = b->session.run(b->session.handle, &run);
+    status = cli_session_repeat(&b->session, &run);
   for (start = cli_seconds(); status == 0 && cli_seconds() - start < b->duration;) {
     if (b->peak)
       add_sample(&b->peaks, cli_peak_flops(b->threads, burst));
     double begin = cli_seconds(), before = begin, now = begin;
     int count = 0;
     while (status == 0 && (now - begin < window || count == 0)) {
-      status = b->session.run(b->session.handle, &run);
+      status = cli_session_repeat(&b->session, &run);
       now = cli_seconds();
       add_sample(&b->runs, now - before);
       before = now;

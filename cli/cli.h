@@ -87,6 +87,11 @@ void *cli_read_file(onnxc_arena *arena, const char *path, size_t *size, const ch
 
 /* ---- session.c: a model that can be run, just compiled or from a shared library ---- */
 
+typedef struct cli_extra { /* workspace that a run asked for */
+  struct cli_extra *next;
+  _Alignas(64) unsigned char bytes[];
+} cli_extra;
+
 typedef struct cli_session {
   onnxc_context *context;
   onnxc_model *model;
@@ -102,6 +107,7 @@ typedef struct cli_session {
   onnxc_tensor *outputs; /* of the last run */
   void *workspace;
   size_t workspace_size, *capacities;
+  cli_extra *extras;
 } cli_session;
 
 /* Loads and compiles PATH, or opens it if it is a shared library (weights beside it if it has a file of them).
@@ -115,9 +121,11 @@ int cli_session_compile(command *cli, cli_session *session, onnxc_context *conte
 int cli_session_run(command *cli, cli_session *session, onnxc_tensor *inputs, int threads, const char **message);
 /* The same by the reference evaluator, which knows nothing of dims given as options. */
 int cli_session_evaluate(command *cli, cli_session *session, const onnxc_tensor *inputs);
-/* Plans only: session->outputs, workspace and *run are ready for session->run as often as wanted. */
+/* Plans only: session->outputs, workspace and *run are ready for cli_session_repeat as often as wanted. */
 int cli_session_plan(command *cli, cli_session *session, onnxc_tensor *inputs, int threads, onnxc_run *run,
                      const char **message);
+/* Runs as planned. */
+int cli_session_repeat(cli_session *session, onnxc_run *run);
 void cli_session_close(cli_session *session);
 /* The --input NAME=FILE options (NULL where none) to tensors; inputs without one get random data. */
 int cli_session_inputs(command *cli, const cli_session *session, const char *const *specs, size_t num_specs,

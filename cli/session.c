@@ -151,10 +151,53 @@ int cli_session_open(command *cli, cli_session *session, const char *path, const
   return status;
 }
 
+/* ---- runs ---- */
+
+static void *aligned(size_t size) { return aligned_alloc(ALIGN, (size + ALIGN) / ALIGN * ALIGN); }
+
+/* For sizes that depend on data. Pieces of workspace that a run adds live until the next run; it may still use those
+ * that it had before. */
+static void *allocate(void *arg, size_t size, int tag) {
+  cli_session *session = arg;
+  if (tag >= 1 && tag <= session->info->num_outputs) {
+    onnxc_tensor *output = &session->outputs[tag - 1];
+    free(output->data);
+    output->data = aligned(size);
+    session->capacities[tag - 1] = output->data ? size : 0;
+    return output->data;
+  }
+  cli_extra *extra = aligned(sizeof *extra + size);
+  if (!extra)
+    return NULL;
+  extra->next = session->extras;
+  session->extras = extra;
+  return extra->bytes;
+}
+
+static void free_extras(cli_session *session) {
+  while (session->extras) {
+    cli_extra *extra = session->extras;
+    session->extras = extra->next;
+    free(extra);
+  }
+}
+
+/* Before each run: what depends on data is allocated by the run. */
+static void renew(cli_session *session) {
+  free_extras(session);
+  for (int32_t k = 0; k < session->info->num_outputs; k++)
+    if (session->info->outputs[k].flags & ONNXC_TENSOR_DYNAMIC) {
+      free(session->outputs[k].data);
+      session->outputs[k].data = NULL;
+      session->capacities[k] = 0;
+    }
+}
+
 void cli_session_close(cli_session *session) {
   for (int32_t k = 0; session->outputs && k < session->info->num_outputs; k++)
     free(session->outputs[k].data);
   free(session->workspace);
+  free_extras(session);
   if (session->close && session->handle)
     session->close(session->handle);
   onnxc_program_free(session->program);
@@ -162,26 +205,6 @@ void cli_session_close(cli_session *session) {
   if (session->library)
     dlclose(session->library);
   memset(session, 0, sizeof *session);
-}
-
-/* ---- runs ---- */
-
-static void *aligned(size_t size) { return aligned_alloc(ALIGN, (size + ALIGN) / ALIGN * ALIGN); }
-
-/* For sizes that depend on data; outputs replace the session's. */
-static void *allocate(void *arg, size_t size, int tag) {
-  cli_session *session = arg;
-  void *memory = aligned(size);
-  if (tag >= 1 && tag <= session->info->num_outputs) {
-    free(session->outputs[tag - 1].data);
-    session->outputs[tag - 1].data = memory;
-    session->capacities[tag - 1] = memory ? size : 0;
-  } else {
-    free(session->workspace);
-    session->workspace = memory;
-    session->workspace_size = memory ? size : 0;
-  }
-  return memory;
 }
 
 int cli_session_plan(command *cli, cli_session *session, onnxc_tensor *inputs, int threads, onnxc_run *run,
@@ -194,12 +217,12 @@ int cli_session_plan(command *cli, cli_session *session, onnxc_tensor *inputs, i
     return report(cli, (onnxc_status)status, run->message, message);
   for (int32_t k = 0; k < session->info->num_outputs; k++) {
     size_t size = cli_tensor_bytes(&outputs[k]) + 1;
-    if (outputs[k].data && session->capacities[k] >= size)
+    if ((session->info->outputs[k].flags & ONNXC_TENSOR_DYNAMIC) || (outputs[k].data && session->capacities[k] >= size))
       continue;
     free(outputs[k].data);
-    session->capacities[k] = size;
-    outputs[k].data = cli_tensor_count(&outputs[k]) < 0 ? NULL : aligned(size);
-    if (!outputs[k].data && cli_tensor_count(&outputs[k]) >= 0)
+    outputs[k].data = aligned(size);
+    session->capacities[k] = outputs[k].data ? size : 0;
+    if (!outputs[k].data)
       onnxc_arena_out_of_memory(&cli->arena);
   }
   if (session->workspace_size < run->workspace_size || !session->workspace) {
@@ -213,12 +236,17 @@ int cli_session_plan(command *cli, cli_session *session, onnxc_tensor *inputs, i
   return 0;
 }
 
+int cli_session_repeat(cli_session *session, onnxc_run *run) {
+  renew(session);
+  return session->run(session->handle, run);
+}
+
 int cli_session_run(command *cli, cli_session *session, onnxc_tensor *inputs, int threads, const char **message) {
   onnxc_run run;
   int status = cli_session_plan(cli, session, inputs, threads, &run, message);
   if (status != 0)
     return status;
-  status = session->run(session->handle, &run);
+  status = cli_session_repeat(session, &run);
   return status == 0 ? 0 : report(cli, (onnxc_status)status, run.message, message);
 }
 
