@@ -107,10 +107,9 @@ static LLVMValueRef narrow_op(const onnxc_nano *nano, onnxc_expr_op op, onnxc_dt
                                 : LLVMBuildAnd(b, bits, onnxc_vmath_int(type, 0x7fff), "");
     return LLVMBuildBitCast(b, bits, LLVMTypeOf(args[0]), "");
   }
-  LLVMValueRef wide[2];
-  int arity = onnxc_expr_op_arity(op);
-  for (int k = 0; k < arity; k++)
-    wide[k] = onnxc_nano_cast(nano, ONNXC_F32, dtype, args[k]);
+  LLVMValueRef wide[2] = {onnxc_nano_cast(nano, ONNXC_F32, dtype, args[0]), NULL};
+  if (onnxc_expr_op_arity(op) == 2)
+    wide[1] = onnxc_nano_cast(nano, ONNXC_F32, dtype, args[1]);
   onnxc_vec v = onnxc_vec_of(nano, false, lanes);
   LLVMValueRef result = float_op(&v, op, wide);
   bool is_bool = op == ONNXC_EXPR_ISNAN || (op >= ONNXC_EXPR_EQ && op <= ONNXC_EXPR_GE);

@@ -103,7 +103,8 @@ LLVMValueRef onnxc_vmath_scale(const onnxc_vec *v, LLVMValueRef p, LLVMValueRef 
   if ((v->nano->target->features & ONNXC_FEATURE_AVX512) && v->lanes && v->lanes % part == 0 && v->lanes <= 64)
     return scalef(v, p, v_sub(v, shifted, magic));
   /* p 2^n = (p 2^a) 2^b with a + b = n; the first product is exact. */
-  int mantissa = v->wide ? 52 : 23, bias = v->wide ? 1023 : 127;
+  int mantissa = v->wide ? 52 : 23;
+  int64_t bias = v->wide ? 1023 : 127;
   LLVMValueRef whole =
       v_isub(v, v_bits(v, shifted), v_int(v, v->wide ? 0x4338000000000000 - 2 * bias : 0x4b400000 - 2 * bias));
   LLVMValueRef a = v_srl(v, whole, 1), b = v_isub(v, whole, a);

@@ -125,7 +125,7 @@ static bool applies(onnxc_expr_op op, onnxc_dtype dtype) {
   case ONNXC_EXPR_OR:
   case ONNXC_EXPR_XOR:
   case ONNXC_EXPR_SHL:
-  case ONNXC_EXPR_SHR: return !onnxc_dtype_is_float(dtype);
+  case ONNXC_EXPR_SHR:
   case ONNXC_EXPR_FLOORDIV: return !onnxc_dtype_is_float(dtype);
   default: return true;
   }
