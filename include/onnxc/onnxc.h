@@ -98,6 +98,16 @@ void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats);
 onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run);
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run);
 
+/* Runs on the calling thread and tells each stage's share of the time; stages has info->num_stages entries. What it
+ * finds in seconds is added to, so several runs sum up. */
+typedef struct onnxc_stage_profile {
+  const char *name; /* owned by the program */
+  double seconds;   /* in and out */
+  double flops;     /* floating-point operations of the stage's contractions in one run */
+  int64_t tasks;
+} onnxc_stage_profile;
+onnxc_status onnxc_profile(const onnxc_program *program, onnxc_run *run, onnxc_stage_profile *stages);
+
 /* Writes `path`; for libraries and objects also the header beside it (`path` with the suffix .h), and `path`.weights
  * when weights_in_file says so. Linking calls `cc` and `ar`. An artefact that fails leaves nothing behind. */
 onnxc_status onnxc_emit_file(onnxc_model *model, const onnxc_options *options, onnxc_emit kind, const char *path);

@@ -156,3 +156,27 @@ onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run) {
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run) {
   return (onnxc_status)onnxc_rt_run(&program->build.rt, NULL, run);
 }
+
+typedef struct profile {
+  const onnxc_program *program;
+  const onnxc_run *run;
+  onnxc_stage_profile *stages;
+  double last; /* when the stage before was done */
+} profile;
+
+static void stage_done(void *arg, int64_t stage) {
+  profile *p = arg;
+  const onnxc_rt_stage *info = &p->program->build.rt.stages[stage];
+  const int64_t *values = p->run->workspace; /* the dim slots stand at its start */
+  double now = onnxc_seconds();
+  p->stages[stage].name = p->program->build.tile.stages.data[stage].name;
+  p->stages[stage].seconds += now - p->last;
+  p->stages[stage].flops = (double)values[info->flops_dim];
+  p->stages[stage].tasks = values[info->tasks_dim];
+  p->last = onnxc_seconds();
+}
+
+onnxc_status onnxc_profile(const onnxc_program *program, onnxc_run *run, onnxc_stage_profile *stages) {
+  profile p = {program, run, stages, onnxc_seconds()};
+  return (onnxc_status)onnxc_rt_run_watched(&program->build.rt, NULL, run, stage_done, &p);
+}

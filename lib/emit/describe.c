@@ -237,17 +237,23 @@ static void describe_sizes(describer *d) {
   }
 }
 
-/* Multiplications and additions of all contractions: what "GFLOP/s" counts. */
-static onnxc_dim count_flops(describer *d) {
+/* Multiplications and additions of the contractions in a block: what "GFLOP/s" counts. The cases and edges of one
+ * contraction write the same buffer, and each has its whole extents: it counts once. */
+static onnxc_dim count_flops(describer *d, const onnxc_block *block, bool *counted) {
   onnxc_dims *dims = &d->graph->dims;
   onnxc_dim total = onnxc_dim_const(dims, 0);
-  for (uint32_t k = 0; k < d->graph->order.length; k++) {
-    const onnxc_node_info *node = onnxc_node_of(d->graph, d->graph->order.data[k]);
-    if (node->op != ONNXC_OP_COMPUTE || !node->compute->contraction.valid)
+  for (uint32_t k = 0; k < block->length; k++) {
+    const onnxc_stmt *stmt = block->data[k];
+    if (stmt->kind == ONNXC_STMT_FOR || stmt->kind == ONNXC_STMT_IF) {
+      total = onnxc_dim_add(dims, total, count_flops(d, &stmt->body, counted));
+      total = onnxc_dim_add(dims, total, count_flops(d, &stmt->otherwise, counted));
+    }
+    if (stmt->kind != ONNXC_STMT_COMPUTE || !stmt->compute->contraction.valid || counted[stmt->results[0].buffer])
       continue;
+    counted[stmt->results[0].buffer] = true;
     onnxc_dim product = onnxc_dim_const(dims, 2);
-    for (uint32_t x = 0; x < node->compute->num_parallel + node->compute->num_reduce; x++)
-      product = onnxc_dim_mul(dims, product, node->compute->extents[x]);
+    for (uint32_t x = 0; x < stmt->compute->num_parallel + stmt->compute->num_reduce; x++)
+      product = onnxc_dim_mul(dims, product, stmt->compute->extents[x]);
     total = onnxc_dim_add(dims, total, product);
   }
   return total;
@@ -259,6 +265,8 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
   uint32_t count = d->program->stages.length;
   onnxc_rt_stage *stages = ONNXC_NEW_ARRAY(d->arena, onnxc_rt_stage, count);
   ONNXC_VEC(int64_t) buffers = {0}, dims = {0};
+  bool *counted = ONNXC_NEW_ARRAY(d->arena, bool, d->program->buffers.length);
+  onnxc_dim flops = onnxc_dim_const(&d->graph->dims, 0);
   for (uint32_t s = 0; s < count; s++) {
     const onnxc_stage *stage = &d->program->stages.data[s];
     const onnxc_stage_code *code = &d->code[s];
@@ -266,6 +274,9 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
     out->function = (int32_t)(stage->same_as ? stage->same_as - 1 : s);
     out->segment = (int32_t)stage->segment;
     out->tasks_dim = slot_of(d, stage->num_tasks);
+    onnxc_dim of_stage = count_flops(d, &stage->body, counted);
+    flops = onnxc_dim_add(&d->graph->dims, flops, of_stage);
+    out->flops_dim = slot_of(d, of_stage);
     out->buffers = buffers.length;
     out->num_buffers = code->num_buffers;
     out->dims = dims.length;
@@ -288,6 +299,7 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
     if ((int64_t)code->scratch_size > result->scratch_size)
       result->scratch_size = (int64_t)code->scratch_size;
   }
+  result->flops_dim = slot_of(d, flops);
   result->stages = stages;
   result->num_stages = count;
   result->buffer_lists = buffers.data;
@@ -492,7 +504,6 @@ onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, co
     constrain(&d, slot_of(&d, c->a), slot_of(&d, c->b), c->message);
   }
   check_extents(&d);
-  result->flops_dim = slot_of(&d, count_flops(&d));
   describe_interface(&d, result);
   check_symbols(&d);
   ONNXC_TRY(d.status);

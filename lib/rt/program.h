@@ -63,6 +63,7 @@ typedef struct onnxc_rt_stage {
   int64_t tasks_dim;         /* dim slot: number of tasks */
   int64_t buffers, num_buffers; /* range in buffer_lists: which buffer slot each of the function's pointers is */
   int64_t dims, num_dims;       /* range in dim_lists: which dim slot each of the function's integers is */
+  int64_t flops_dim;            /* dim slot: floating-point operations of its contractions */
 } onnxc_rt_stage;
 
 /* A run fails with `message` unless slot a == slot b; checked as soon as both are known. */
@@ -124,6 +125,10 @@ typedef struct onnxc_rt_program {
 int onnxc_rt_check_cpu(const onnxc_rt_program *program, char *message, size_t size);
 int onnxc_rt_plan(const onnxc_rt_program *program, const void *weights, onnxc_run *run);
 int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run *run);
+/* The same on the calling thread alone; stage_done is told after each stage. For profiles. */
+typedef void (*onnxc_rt_stage_done)(void *arg, int64_t stage);
+int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run,
+                         onnxc_rt_stage_done stage_done, void *arg);
 uint64_t onnxc_rt_host_cpu(void); /* the features of this machine, as the operating system lets them be used */
 void onnxc_rt_omp_team(int threads, onnxc_rt_member member, void *arg);
 

@@ -37,6 +37,8 @@ typedef struct rt_state {
   size_t rest_size;
   int threads;
   int status;
+  onnxc_rt_stage_done stage_done; /* NULL: nobody watches */
+  void *stage_done_arg;
 } rt_state;
 
 /* ---- messages ---- */
@@ -615,24 +617,26 @@ static int run_alone(rt_state *state) {
         return status;
     }
     run_stage(state, stage);
+    if (state->stage_done)
+      state->stage_done(state->stage_done_arg, k);
   }
   return end_segments(state, segment);
 }
 
-int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run *run) {
-  rt_state state = start(program, weights, run);
+static int run_started(rt_state *state) {
+  onnxc_run *run = state->run;
   size_t tables = 0, needed = 0, slots = 0;
-  if (!place_tables(&state, NULL, &tables))
+  if (!place_tables(state, NULL, &tables))
     return fail(run, ONNXC_INTERNAL, "the descriptor is damaged");
   if (!run->workspace || (uintptr_t)run->workspace % ALIGN != 0)
     return fail(run, ONNXC_USAGE, "run.workspace must be aligned to 64 bytes");
   if (run->workspace_size < tables)
     return fail(run, ONNXC_USAGE, "run.workspace is too small: plan first");
   unsigned char *base = run->workspace;
-  place_tables(&state, base, &tables);
-  int status = plan_shapes(&state);
+  place_tables(state, base, &tables);
+  int status = plan_shapes(state);
   if (status == ONNXC_OK)
-    status = needed_workspace(&state, &needed);
+    status = needed_workspace(state, &needed);
   if (status != ONNXC_OK)
     return status;
   if (run->workspace_size < needed) {
@@ -643,16 +647,30 @@ int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run
     put_number(&text, (int64_t)needed);
     return ONNXC_USAGE;
   }
-  slots_size(&state, 0, &slots);
-  state.scratch = base + tables + slots;
-  state.rest = base + needed;
-  state.rest_size = run->workspace_size - needed;
-  status = begin_segment(&state, 0, base + tables);
+  slots_size(state, 0, &slots);
+  state->scratch = base + tables + slots;
+  state->rest = base + needed;
+  state->rest_size = run->workspace_size - needed;
+  status = begin_segment(state, 0, base + tables);
   if (status != ONNXC_OK)
     return status;
-  if (state.threads > 1 && !run->parallel_for) {
-    program->team(state.threads, run_member, &state);
-    return state.status;
+  if (state->threads > 1 && !run->parallel_for) {
+    state->program->team(state->threads, run_member, state);
+    return state->status;
   }
-  return run_alone(&state);
+  return run_alone(state);
+}
+
+int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run *run) {
+  rt_state state = start(program, weights, run);
+  return run_started(&state);
+}
+
+int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run,
+                         onnxc_rt_stage_done stage_done, void *arg) {
+  rt_state state = start(program, weights, run);
+  state.threads = 1;
+  state.stage_done = stage_done;
+  state.stage_done_arg = arg;
+  return run_started(&state);
 }

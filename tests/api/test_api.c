@@ -125,6 +125,25 @@ static void after_pass(void *arg, const char *pass, double seconds, const char *
   cr_expect(seconds >= 0);
 }
 
+/* The stages' operations sum up to the program's, and each has a name and a time. */
+static void check_profile(const onnxc_program *program, const onnxc_stats *stats) {
+  float x[15] = {0}, y[20], same[15];
+  onnxc_tensor in = {x, 1, 2, {5, 3}}, out[2] = {{.data = y}, {.data = same}};
+  onnxc_run run = {.inputs = &in, .outputs = out};
+  onnxc_stage_profile *stages = calloc((size_t)stats->groups, sizeof *stages);
+  cr_assert_eq(onnxc_plan(program, &run), ONNXC_OK);
+  run.workspace = aligned_alloc(64, (run.workspace_size + 63) / 64 * 64);
+  cr_assert_eq(onnxc_profile(program, &run, stages), ONNXC_OK, "%s", run.message);
+  double flops = 0;
+  for (int k = 0; k < stats->groups; k++) {
+    flops += stages[k].flops;
+    cr_expect(stages[k].name && stages[k].seconds >= 0 && stages[k].tasks > 0);
+  }
+  cr_expect_eq(flops, stats->flops);
+  free(stages);
+  free(run.workspace);
+}
+
 Test(api, options) {
   wire bytes = tiny_model("Relu");
   onnxc_context *context = onnxc_context_new();
@@ -142,6 +161,7 @@ Test(api, options) {
   cr_expect(stats.static_workspace >= 0);
   cr_expect_eq(stats.flops, 2.0 * 5 * 3 * 4);
   check_runs(program, plan_program, run_program, 5, 1);
+  check_profile(program, &stats);
   onnxc_program_free(program);
   onnxc_shape_setting shape = {"x", 2, {7, 3}};
   options = (onnxc_options){.shapes = &shape, .num_shapes = 1, .cpu = "native"};

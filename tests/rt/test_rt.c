@@ -47,7 +47,7 @@ static const onnxc_rt_buffer chain_buffers[] = {
 };
 static const onnxc_rt_slot chain_slots[] = {{-1, 2, 0, 0}};
 static const int64_t chain_lists[] = {0, 1, 2, 3, 4}, chain_dim_lists[] = {0, 0};
-static const onnxc_rt_stage chain_stages[] = {{0, 0, 6, 0, 3, 0, 1}, {1, 0, 6, 3, 2, 1, 1}};
+static const onnxc_rt_stage chain_stages[] = {{0, 0, 6, 0, 3, 0, 1, 7}, {1, 0, 6, 3, 2, 1, 1, 7}};
 static const onnxc_stage_fn chain_functions[] = {scale, mirror};
 static const onnxc_rt_constraint chain_constraints[] = {{0, 9, "dim 'N' is too large"}};
 static const int64_t chain_shape[] = {-1};
@@ -175,6 +175,25 @@ Test(rt, runs_in_a_team) {
     }
 }
 
+static void count_stage(void *arg, int64_t stage) {
+  int *seen = arg;
+  *seen = *seen * 10 + (int)stage + 1;
+}
+
+Test(rt, tells_stages) {
+  onnxc_rt_program program = chain();
+  program.team = team;
+  float x[9] = {0}, y[9];
+  onnxc_tensor in = {x, F32, 1, {9}}, out = {y, 0, 0, {0}};
+  onnxc_run run = {.inputs = &in, .outputs = &out, .num_threads = 3};
+  cr_assert_eq(onnxc_rt_plan(&program, NULL, &run), ONNXC_OK);
+  run.workspace = new_workspace(&run);
+  int seen = 0;
+  cr_expect_eq(onnxc_rt_run_watched(&program, NULL, &run, count_stage, &seen), ONNXC_OK);
+  cr_expect_eq(seen, 12);
+  free(run.workspace);
+}
+
 Test(rt, static_offsets) {
   onnxc_rt_program program = chain();
   onnxc_rt_slot slot = {128, 2, 0, 0};
@@ -294,7 +313,7 @@ static onnxc_rt_program filter(void) {
   };
   static const onnxc_rt_slot slots[] = {{-1, 3, 0, 0}, {-1, 6, 1, 0}};
   static const int64_t lists[] = {0, 1, 0, 2, 2, 3}, dim_lists[] = {0, 0};
-  static const onnxc_rt_stage stages[] = {{0, 0, 4, 0, 2, 0, 1}, {1, 1, 4, 2, 2, 1, 1}, {2, 1, 5, 4, 2, 0, 0}};
+  static const onnxc_rt_stage stages[] = {{0, 0, 4, 0, 2, 0, 1, 4}, {1, 1, 4, 2, 2, 1, 1, 4}, {2, 1, 5, 4, 2, 0, 0, 4}};
   static const onnxc_stage_fn functions[] = {count_positive, copy_positive, copy_out};
   static const onnxc_tensor_info output = {"y", F32, 1, chain_shape, chain_names, ONNXC_TENSOR_DYNAMIC, -1};
   static const onnxc_rt_io out = {{5}, 3};
