@@ -19,7 +19,7 @@ static uint64_t mix(uint64_t hash, uint64_t value) {
 }
 
 static uint32_t hash_of(const onnxc_dim_node *node) {
-  uint64_t hash = mix((uint64_t)node->kind + node->opaque * 64u, (uint64_t)node->constant);
+  uint64_t hash = mix((uint64_t)node->kind + (node->opaque ? 64 : 0), (uint64_t)node->constant);
   hash = mix(hash, (uint64_t)node->a.i << 32 | node->b.i);
   hash = mix(hash, node->sym.i);
   for (uint32_t i = 0; i < node->num_terms; i++)
@@ -253,9 +253,9 @@ onnxc_dim onnxc_dim_scaled_add(onnxc_dims *dims, onnxc_dim a, int64_t ka, onnxc_
     uint32_t right = j < y.num_terms ? y.terms[j].atom.i : UINT32_MAX;
     wide coefficient = 0;
     onnxc_dim atom = {left < right ? left : right};
-    if (left <= right)
+    if (left <= right && x.terms)
       coefficient += (wide)x.terms[i++].coefficient * ka;
-    if (right <= left)
+    if (right <= left && y.terms)
       coefficient += (wide)y.terms[j++].coefficient * kb;
     fits = fits64(coefficient);
     if (!fits || coefficient == 0)

@@ -179,6 +179,7 @@ static onnxc_expr fold_binary_int(onnxc_exprs *pool, onnxc_expr_op op, onnxc_dty
     quotient = negate ? (int64_t)(0 - ux) : is_signed ? x / y : (int64_t)(ux / uy);
     rest = negate ? 0 : is_signed ? x % y : (int64_t)(ux % uy);
   }
+  bool beyond = uy >= 64 || uy >= bits_of(dtype);
   bool round_down = is_signed && rest != 0 && (rest < 0) != (y < 0);
   switch (op) {
   case ONNXC_EXPR_ADD: value = ux + uy; break;
@@ -193,8 +194,8 @@ static onnxc_expr fold_binary_int(onnxc_exprs *pool, onnxc_expr_op op, onnxc_dty
   case ONNXC_EXPR_AND: value = ux & uy; break;
   case ONNXC_EXPR_OR: value = ux | uy; break;
   case ONNXC_EXPR_XOR: value = ux ^ uy; break;
-  case ONNXC_EXPR_SHL: value = uy >= bits_of(dtype) ? 0 : ux << uy; break;
-  case ONNXC_EXPR_SHR: value = uy >= bits_of(dtype) ? 0 : is_signed ? (uint64_t)(x >> uy) : ux >> uy; break;
+  case ONNXC_EXPR_SHL: value = beyond ? 0 : ux << uy; break;
+  case ONNXC_EXPR_SHR: value = beyond ? 0 : is_signed ? (uint64_t)(x >> uy) : ux >> uy; break;
   default: return none;
   }
   return onnxc_expr_i64(pool, dtype, (int64_t)value);
@@ -269,7 +270,7 @@ static onnxc_expr fold_identity(onnxc_exprs *pool, onnxc_expr_op op, onnxc_expr 
   case ONNXC_EXPR_REM: return one && onnxc_dtype_is_int(dtype) ? onnxc_expr_i64(pool, dtype, 0) : none;
   case ONNXC_EXPR_AND: return zero ? b : ones ? a : none;
   case ONNXC_EXPR_OR: return zero ? a : ones ? b : none;
-  case ONNXC_EXPR_XOR: return zero ? a : none;
+  case ONNXC_EXPR_XOR:
   case ONNXC_EXPR_SHL:
   case ONNXC_EXPR_SHR: return zero ? a : none;
   case ONNXC_EXPR_EQ: return is_bool && ones ? a : none;

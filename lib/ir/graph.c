@@ -47,7 +47,7 @@ onnxc_value onnxc_graph_add_input(onnxc_graph *graph, const char *name, onnxc_dt
 
 void onnxc_graph_add_output(onnxc_graph *graph, onnxc_value value, const char *name) {
   ONNXC_PUSH(graph->arena, graph->outputs, value);
-  ONNXC_PUSH(graph->arena, graph->output_names, name);
+  ONNXC_PUSH(graph->arena, graph->output_names, name); // NOLINT(bugprone-multi-level-implicit-pointer-conversion)
 }
 
 onnxc_value onnxc_graph_add_constant(onnxc_graph *graph, const char *name, onnxc_dtype dtype, uint32_t rank,

@@ -182,7 +182,7 @@ static void split_dim(copy *c, uint32_t d, int p, int64_t extent, char *to, cons
   }
   if (extent == 0)
     return;
-  if (p == c->num_parts[d]) {
+  if (p == c->num_parts[d] || c->parts[d][p].step < 1) { /* a step is never less than one */
     split_dim(c, d + 1, 0, d + 1 < c->rank ? c->shape[d + 1] : 1, to, from);
     return;
   }
@@ -246,6 +246,8 @@ static bool refine(copy *c, const onnxc_layout *to, const onnxc_layout *from) {
     for (int i = 0, j = 0; i < n[0] || j < n[1];) {
       int64_t x = i < n[0] ? steps[0][i] : 0, y = j < n[1] ? steps[1][j] : 0;
       int64_t step = x > y ? x : y;
+      if (step < 1) /* never, but for the sake of the divisions below */
+        return false;
       i += x == step;
       j += y == step;
       if (num && c->parts[d][num - 1].step % step != 0)

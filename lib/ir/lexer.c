@@ -128,7 +128,7 @@ bool onnxc_lex_int(onnxc_lexer *lexer, int64_t low, int64_t high, int64_t *value
 }
 
 bool onnxc_lex_u32(onnxc_lexer *lexer, uint32_t high, uint32_t *value) {
-  int64_t number;
+  int64_t number = 0;
   if (!onnxc_lex_int(lexer, 0, high, &number))
     return false;
   *value = (uint32_t)number;
@@ -137,7 +137,7 @@ bool onnxc_lex_u32(onnxc_lexer *lexer, uint32_t high, uint32_t *value) {
 
 bool onnxc_lex_float(onnxc_lexer *lexer, double *value) {
   onnxc_lex_space(lexer);
-  char *end;
+  char *end = NULL;
   *value = strtod(lexer->at, &end);
   if (end == lexer->at)
     return onnxc_lex_fail(lexer, lexer->at, "expected a number, found %s", found(lexer));
@@ -153,8 +153,8 @@ bool onnxc_lex_dim(onnxc_lexer *lexer, onnxc_dims *dims, onnxc_dim *dim) {
 }
 
 bool onnxc_lex_dtype(onnxc_lexer *lexer, onnxc_dtype *dtype) {
-  const char *word;
-  size_t length;
+  const char *word = NULL;
+  size_t length = 0;
   if (!onnxc_lex_word(lexer, &word, &length))
     return false;
   *dtype = onnxc_dtype_parse(word, length);

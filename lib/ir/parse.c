@@ -237,7 +237,7 @@ static bool parse_node(graph_parser *p) {
       break;
     if (!onnxc_lex_name(lexer, '%', &name))
       return false;
-    ONNXC_PUSH(lexer->arena, n.outputs, name);
+    ONNXC_PUSH(lexer->arena, n.outputs, name); // NOLINT(bugprone-multi-level-implicit-pointer-conversion)
   }
   if ((n.outputs.length && !onnxc_lex_expect(lexer, "=")) || !parse_op(p, &n) || !parse_attributes(p, &n))
     return false;
@@ -253,7 +253,7 @@ static bool parse_node(graph_parser *p) {
   if (onnxc_lex_take(lexer, "loc") &&
       (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_string(lexer, &n.info.name) || !onnxc_lex_expect(lexer, ")")))
     return false;
-  if (n.info.op == ONNXC_OP_CONSTANT &&
+  if (n.info.op == ONNXC_OP_CONSTANT && n.results.length &&
       !onnxc_data_parse(lexer, &n.data, &graph->dims, onnxc_value_of(graph, n.results.data[0])))
     return false;
   onnxc_node node = onnxc_graph_add_node(graph, n.info.op, n.info.name, n.inputs.length, n.inputs.data,

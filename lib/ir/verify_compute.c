@@ -78,9 +78,9 @@ static void check_node(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
     p->error = check_leaf(p, pool, node);
     return;
   }
-  const onnxc_expr_node *args[3] = {0};
-  for (uint32_t i = 0; i < node->num_args && i < 3; i++)
-    args[i] = onnxc_exprs_node(pool, node->args[i]);
+  const onnxc_expr_node *args[3];
+  for (uint32_t i = 0; i < 3; i++)
+    args[i] = onnxc_exprs_node(pool, node->args[i < node->num_args ? i : 0]);
   onnxc_expr_op op = (onnxc_expr_op)node->op;
   bool comparison = op >= ONNXC_EXPR_EQ && op <= ONNXC_EXPR_GE;
   if (!is_number((onnxc_dtype)node->dtype) || !is_number((onnxc_dtype)args[0]->dtype))

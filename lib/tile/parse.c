@@ -331,7 +331,7 @@ static bool parse_walk(tile_parser *p, uint32_t num_parallel, uint32_t num_reduc
 
 static bool parse_schedule(tile_parser *p, onnxc_schedule *s, uint32_t num_parallel, uint32_t num_reduce) {
   onnxc_lexer *lexer = &p->lexer;
-  uint32_t number;
+  uint32_t number = 0;
   *s = (onnxc_schedule){.row = -1, .vec = -1, .rows = 1, .vecs = 1, .lanes = 1};
   for (uint32_t k = 0; k < num_parallel + num_reduce; k++)
     s->order[k] = (uint8_t)k;

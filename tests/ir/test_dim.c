@@ -169,9 +169,9 @@ Test(dim, rules_agree_with_evaluation) {
   onnxc_dims_init(&other, &arena);
   for (int p = 0; p < POINTS; p++) {
     points[p][1] = random_below(31);
-    points[p][2] = random_below(17) * 4;
+    points[p][2] = 4 * (int64_t)random_below(17);
     points[p][3] = 1 + random_below(9);
-    points[p][4] = 8 + random_below(8) * 8;
+    points[p][4] = 8 + 8 * (int64_t)random_below(8);
   }
   for (int round = 0; round < 20000; round++) {
     sample s = random_sample(1 + (int)random_below(4));

@@ -192,7 +192,7 @@ Test(tile_text, mutations) {
     char *original = strdup(read_file(files[i])), *copy = strdup(original);
     size_t length = strlen(original);
     for (int round = 0; round < 300; round++) {
-      memcpy(copy, original, length);
+      memcpy(copy, original, length + 1);
       size_t end = length;
       for (int k = 0; k < 1 + round % 3; k++) {
         seed = seed * 6364136223846793005u + 1442695040888963407u;
