@@ -84,7 +84,7 @@ static void add_conditions(compose *c) {
       if (!arg->loads)
         continue;
       arg->under |= n->under;
-      if (x->op == ONNXC_EXPR_SELECT && k > 0)
+      if (x->op == ONNXC_EXPR_SELECT) /* the parts of a conjunction are conditions of each other */
         arg->under |= onnxc_compose_node(c, x->args[0])->deps;
     }
   }
@@ -140,7 +140,16 @@ static bool usable(const compose *c, const node *n, const memo *m, uint32_t in_s
   return true;
 }
 
+/* The scope within `parent` where the condition holds (or does not). A conjunction becomes one scope within another, so
+ * that what is the same for all lanes need not become part of a mask. */
 static uint32_t enter(compose *c, uint32_t parent, onnxc_expr condition, bool negate) {
+  const onnxc_expr_node *x = onnxc_exprs_node(c->exprs, condition);
+  if (x->op == ONNXC_EXPR_NOT)
+    return enter(c, parent, x->args[0], !negate);
+  if (x->op == (negate ? ONNXC_EXPR_OR : ONNXC_EXPR_AND)) {
+    onnxc_expr second = x->args[1];
+    return enter(c, enter(c, parent, x->args[0], negate), second, negate);
+  }
   for (uint32_t i = 1; i < c->scopes.length; i++) {
     const scope *s = &c->scopes.data[i];
     if (s->parent == parent && s->condition.i == condition.i && s->negate == negate)
@@ -154,8 +163,23 @@ static uint32_t enter(compose *c, uint32_t parent, onnxc_expr condition, bool ne
 
 static bool is_vector(LLVMValueRef value) { return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind; }
 
+LLVMValueRef onnxc_compose_half_bits(const compose *c, LLVMValueRef value) {
+  LLVMTypeRef type = LLVMTypeOf(value);
+  LLVMTypeKind kind = LLVMGetTypeKind(is_vector(value) ? LLVMGetElementType(type) : type);
+  if (kind != LLVMHalfTypeKind && kind != LLVMBFloatTypeKind)
+    return value;
+  LLVMTypeRef bits = LLVMInt16TypeInContext(c->gen->nano.context);
+  if (is_vector(value))
+    bits = LLVMVectorType(bits, LLVMGetVectorSize(type));
+  return LLVMBuildBitCast(c->gen->nano.builder, value, bits, "");
+}
+
 LLVMValueRef onnxc_compose_splat(const compose *c, LLVMValueRef value) {
-  return is_vector(value) ? value : onnxc_nano_splat(&c->gen->nano, value, c->lanes);
+  if (is_vector(value))
+    return value;
+  LLVMTypeRef type = LLVMVectorType(LLVMTypeOf(value), c->lanes);
+  value = onnxc_nano_splat(&c->gen->nano, onnxc_compose_half_bits(c, value), c->lanes);
+  return LLVMBuildBitCast(c->gen->nano.builder, value, type, "");
 }
 
 onnxc_dim onnxc_compose_index(compose *c, uint32_t index, uint32_t row, uint32_t vec) {
@@ -294,7 +318,10 @@ static LLVMValueRef emit_select(compose *c, onnxc_expr e, uint32_t row, uint32_t
     arms[0] = onnxc_compose_splat(c, arms[0]);
     arms[1] = onnxc_compose_splat(c, arms[1]);
   }
-  return LLVMBuildSelect(c->gen->nano.builder, condition, arms[0], arms[1], "");
+  LLVMBuilderRef b = c->gen->nano.builder;
+  LLVMValueRef bits =
+      LLVMBuildSelect(b, condition, onnxc_compose_half_bits(c, arms[0]), onnxc_compose_half_bits(c, arms[1]), "");
+  return LLVMBuildBitCast(b, bits, LLVMTypeOf(arms[0]), "");
 }
 
 static bool comparison(onnxc_expr_op op) { return op >= ONNXC_EXPR_EQ && op <= ONNXC_EXPR_GE; }

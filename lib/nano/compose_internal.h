@@ -88,6 +88,8 @@ node *onnxc_compose_node(const compose *c, onnxc_expr e);
 /* The value at a point: a scalar, or a vector if the node differs along the lanes. */
 LLVMValueRef onnxc_compose_emit(compose *c, onnxc_expr e, uint32_t row, uint32_t vec, uint32_t in_scope);
 LLVMValueRef onnxc_compose_splat(const compose *c, LLVMValueRef value); /* to `lanes`, unless it is a vector */
+/* half and bfloat, scalars or vectors, as 16-bit integers; other values as they are. */
+LLVMValueRef onnxc_compose_half_bits(const compose *c, LLVMValueRef value);
 onnxc_dim onnxc_compose_dim(compose *c, onnxc_expr e, uint32_t row, uint32_t vec);
 onnxc_dim onnxc_compose_index(compose *c, uint32_t index, uint32_t row, uint32_t vec);
 /* The condition of a scope at a point: a scalar part and a part per lane, either NULL when always true. The tail

@@ -123,8 +123,27 @@ static access classify(compose *c, onnxc_dim offset) {
   return a;
 }
 
+/* The type of an access: f16 and bf16 move as 16-bit integers, since CPUs without such arithmetic have no moves of
+ * them either and LLVM would convert there and back. */
 static LLVMTypeRef memory_type(const compose *c, const place *p, uint32_t lanes) {
-  return onnxc_nano_memory_type(&c->gen->nano, p->buffer->dtype, lanes);
+  onnxc_dtype dtype = p->buffer->dtype;
+  bool half = dtype == ONNXC_F16 || dtype == ONNXC_BF16;
+  return onnxc_nano_memory_type(&c->gen->nano, half ? ONNXC_U16 : dtype, lanes);
+}
+
+static LLVMValueRef from_memory(const compose *c, const place *p, LLVMValueRef value) {
+  onnxc_dtype dtype = p->buffer->dtype;
+  if (dtype == ONNXC_F16 || dtype == ONNXC_BF16) {
+    bool vector = LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind;
+    LLVMTypeRef type = onnxc_nano_memory_type(&c->gen->nano, dtype, vector ? LLVMGetVectorSize(LLVMTypeOf(value)) : 0);
+    value = LLVMBuildBitCast(c->gen->nano.builder, value, type, "");
+  }
+  return onnxc_nano_from_memory(&c->gen->nano, dtype, value);
+}
+
+static LLVMValueRef to_memory(const compose *c, const place *p, LLVMValueRef value) {
+  value = onnxc_nano_to_memory(&c->gen->nano, p->buffer->dtype, value);
+  return onnxc_compose_half_bits(c, value);
 }
 
 static LLVMValueRef plain_load(compose *c, const place *p, LLVMTypeRef type, LLVMValueRef at) {
@@ -222,6 +241,48 @@ static LLVMValueRef and_masks(compose *c, LLVMValueRef a, LLVMValueRef b) {
   return !a ? b : !b ? a : LLVMBuildAnd(c->gen->nano.builder, a, b, "");
 }
 
+/* from, from+1, .., and no value from `defined` on: a shuffle's indices. */
+static LLVMValueRef sequence(compose *c, uint32_t from, uint32_t count, uint32_t defined) {
+  LLVMValueRef *values = ONNXC_NEW_ARRAY(c->gen->arena, LLVMValueRef, count);
+  for (uint32_t l = 0; l < count; l++)
+    values[l] = l < defined ? LLVMConstInt(c->gen->i32, from + l, false) : LLVMGetPoison(c->gen->i32);
+  return LLVMConstVector(values, count);
+}
+
+/* Lanes without their bit in both masks (either may be NULL) are 0 and not read. Without mask registers it is done
+ * a register at a time: LLVM 19 splits wider ones by itself, and reads a part whose mask it finds to be all zero
+ * as if it had none. */
+static LLVMValueRef masked_load(compose *c, const place *p, LLVMValueRef at, LLVMValueRef lanes, LLVMValueRef tail) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  uint32_t most = gen->program->target->vector_bytes / (uint32_t)p->bytes, all = c->lanes;
+  bool whole = all <= most || (gen->program->target->features & ONNXC_FEATURE_AVX512);
+  uint32_t width = whole ? all : most;
+  LLVMTypeRef type = memory_type(c, p, width);
+  LLVMValueRef result = NULL;
+  for (uint32_t from = 0; from < all; from += width) {
+    LLVMValueRef masks[2] = {lanes, tail};
+    for (uint32_t k = 0; k < 2 && !whole; k++)
+      if (masks[k])
+        masks[k] = LLVMBuildShuffleVector(b, masks[k], LLVMGetPoison(LLVMTypeOf(masks[k])),
+                                          sequence(c, from, width, width), "");
+    LLVMValueRef mask = and_masks(c, masks[0], masks[1]), part = LLVMConstNull(type);
+    if (from)
+      at = onnxc_gen_address(gen, at, onnxc_gen_const(gen, (int64_t)width * p->bytes));
+    if (!LLVMIsNull(mask))
+      part = onnxc_gen_intrinsic(gen, "llvm.masked.load", 2, (LLVMTypeRef[]){type, gen->ptr}, 4,
+                                 (LLVMValueRef[]){at, alignment(c, p), mask, part});
+    if (!result) {
+      result = part;
+      continue;
+    }
+    /* Widened by lanes of no value, then joined. */
+    part = LLVMBuildShuffleVector(b, part, LLVMGetPoison(type), sequence(c, 0, from, width), "");
+    result = LLVMBuildShuffleVector(b, result, part, sequence(c, 0, from + width, from + width), "");
+  }
+  return result;
+}
+
 /* A vector load or gather, or a scalar load, of the element at `offset` plus `more` elements. */
 static LLVMValueRef load_at(compose *c, const place *p, onnxc_dim offset, LLVMValueRef more, LLVMValueRef uniform,
                             LLVMValueRef lanes, LLVMValueRef tail) {
@@ -244,7 +305,7 @@ static LLVMValueRef load_at(compose *c, const place *p, onnxc_dim offset, LLVMVa
       c->zeroed = false;
     }
     value = plain_load(c, p, memory_type(c, p, 0), guarded_address(c, address(c, p, a.first), uniform));
-    return onnxc_nano_from_memory(&gen->nano, p->buffer->dtype, value);
+    return from_memory(c, p, value);
   }
   LLVMValueRef mask = and_masks(c, lanes, tail);
   LLVMTypeRef type = memory_type(c, p, c->lanes);
@@ -252,8 +313,7 @@ static LLVMValueRef load_at(compose *c, const place *p, onnxc_dim offset, LLVMVa
   if (contiguous) {
     LLVMValueRef at = guarded_address(c, address(c, p, a.first), uniform);
     if (mask)
-      value = onnxc_gen_intrinsic(gen, "llvm.masked.load", 2, (LLVMTypeRef[]){type, gen->ptr}, 4,
-                                  (LLVMValueRef[]){at, alignment(c, p), mask, LLVMConstNull(type)});
+      value = masked_load(c, p, at, lanes, tail);
     else
       value = plain_load(c, p, type, at);
   } else {
@@ -269,7 +329,7 @@ static LLVMValueRef load_at(compose *c, const place *p, onnxc_dim offset, LLVMVa
                                   (LLVMValueRef[]){at, alignment(c, p), mask, LLVMConstNull(type)});
     }
   }
-  return onnxc_nano_from_memory(&gen->nano, p->buffer->dtype, value);
+  return from_memory(c, p, value);
 }
 
 LLVMValueRef onnxc_compose_load(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
@@ -311,7 +371,7 @@ void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec
   LLVMBuilderRef b = gen->nano.builder;
   const place *p = &c->results[result];
   onnxc_dim offset = result_offset(c, result, row, vec);
-  value = onnxc_nano_to_memory(&gen->nano, p->buffer->dtype, value);
+  value = to_memory(c, p, value);
   if (c->vec < 0 || c->vec_reduces) {
     LLVMSetAlignment(LLVMBuildStore(b, value, address(c, p, offset)), (unsigned)p->bytes);
     return;

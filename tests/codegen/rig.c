@@ -247,8 +247,9 @@ static void run_case(rig *r, uint32_t number, const onnxc_stage_code *code, onnx
   }
 }
 
-void rig_run(rig *r) {
+static void run_on(rig *r, const onnxc_target *target) {
   onnxc_module module;
+  r->program.target = target;
   onnxc_status status = onnxc_codegen(&module, &r->program, &r->arena, "test");
   cr_assert(status == ONNXC_OK, "%s", r->diag.text);
   if (getenv("ONNXC_DUMP"))
@@ -257,11 +258,18 @@ void rig_run(rig *r) {
   uint32_t count = r->cases.length;
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&r->arena, onnxc_stage_fn, count + 1);
   onnxc_jit *jit = NULL;
-  status = onnxc_jit_compile(&jit, &r->diag, &module, r->target, count, functions);
+  status = onnxc_jit_compile(&jit, &r->diag, &module, target, count, functions);
   cr_assert(status == ONNXC_OK, "%s", r->diag.text);
   for (uint32_t k = 0; k < count; k++)
     run_case(r, k, &stages[k], functions[k]);
   onnxc_jit_free(jit);
+}
+
+void rig_run(rig *r) {
+  run_on(r, r->target);
+  static const char other[] = "x86-64-v3"; /* no masks, no scatter, half the vectors */
+  if (r->target->features & ONNXC_FEATURE_AVX512)
+    run_on(r, onnxc_target_find(other, sizeof other - 1));
   cr_assert(r->checked > 0);
   onnxc_arena_free(&r->arena);
 }

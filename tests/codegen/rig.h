@@ -5,7 +5,7 @@
  *     ... rig_case(&r, "name", &compute, operands, 2, &schedule);
  *     rig_run(&r);   // compiles all cases as one module, runs and checks each, frees all
  *
- * Each case runs twice, its buffers once against the page behind and once against the page before them.
+ * Each case runs as code for this CPU and as code for AVX2, and each of them twice, its buffers once against the page behind and once against the page before them.
  */
 #ifndef ONNXC_TESTS_RIG_H
 #define ONNXC_TESTS_RIG_H
