@@ -184,7 +184,7 @@ onnxc_status onnxc_import_ConvTranspose(onnxc_importer *in) {
   onnxc_conv conv = {.spatial = window.spatial, .group = group_of(in)};
   if (!conv.group)
     return graph->diag->status;
-  phases phase[ONNXC_MAX_RANK];
+  phases phase[ONNXC_MAX_RANK] = {{0}};
   int64_t num_phases = 1;
   for (uint32_t s = 0; s < window.spatial; s++) {
     phases *of = &phase[s];
