@@ -85,6 +85,12 @@ static onnxc_status choose_target(command *cli, const char *cpu, const onnxc_tar
   return ONNXC_OK;
 }
 
+/* The parser's messages begin with the file's name already. */
+static void print_message(const char *path, const char *text) {
+  bool named = strncmp(text, path, strlen(path)) == 0;
+  fprintf(stderr, "%s%s%s\n", named ? "" : path, named ? "" : ": ", text);
+}
+
 int cli_opt(command *cli, int argc, char **argv) {
   enum { PASSES = 256, PRINT_AFTER, MCPU, MAX_CONSTANT, LIST };
   static const struct option longs[] = {{"passes", 1, NULL, PASSES},
@@ -126,7 +132,7 @@ int cli_opt(command *cli, int argc, char **argv) {
   if (status == ONNXC_OK)
     print_graph(&print, &graph);
   else
-    fprintf(stderr, "%s: %s\n", argv[optind], cli->diag.text);
+    print_message(argv[optind], cli->diag.text);
   onnxc_onnx_close(file);
   return (int)status;
 }
