@@ -20,6 +20,7 @@ static const char help[] = "usage: onnxc bench MODEL [options]       MODEL: .onn
                            "  --duration=SECONDS default 2\n"
                            "  --input NAME=FILE  as for run; random data for inputs not given\n"
                            "  --no-peak          do not measure the peak\n"
+                           "  --profile          also the time and speed of each stage, on one thread\n"
                            "  --json\n"
                            "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
 
@@ -33,7 +34,9 @@ typedef struct bench {
   const char *path;
   int threads;
   double duration;
-  bool json, peak;
+  bool json, peak, profile;
+  onnxc_run run; /* as planned */
+  double flops;
   cli_session session;
   samples runs, rates, peaks; /* seconds of each run; runs a second of each window; FLOP/s */
   double first_run;
@@ -72,22 +75,22 @@ static void sort(samples *s) {
 
 static int measure(bench *b, onnxc_tensor *inputs) {
   const double window = 0.03, burst = 0.004;
-  onnxc_run run;
-  int status = cli_session_plan(b->cli, &b->session, inputs, b->threads, &run, NULL);
+  onnxc_run *run = &b->run;
+  int status = cli_session_plan(b->cli, &b->session, inputs, b->threads, run, NULL);
   double start = cli_seconds();
-  if (status == 0 && (status = cli_session_repeat(&b->session, &run)) != 0)
-    fprintf(stderr, "%s: %s\n", b->path, run.message);
+  if (status == 0 && (status = cli_session_repeat(&b->session, run)) != 0)
+    fprintf(stderr, "%s: %s\n", b->path, run->message);
   b->first_run = cli_seconds() - start;
   /* Warm up: caches, clocks, threads. */
   for (start = cli_seconds(); status == 0 && cli_seconds() - start < 0.1 * b->duration;)
-    status = cli_session_repeat(&b->session, &run);
+    status = cli_session_repeat(&b->session, run);
   for (start = cli_seconds(); status == 0 && cli_seconds() - start < b->duration;) {
     if (b->peak)
       add_sample(&b->peaks, cli_peak_flops(b->threads, burst));
     double begin = cli_seconds(), before = begin, now = begin;
     int count = 0;
     while (status == 0 && (now - begin < window || count == 0)) {
-      status = cli_session_repeat(&b->session, &run);
+      status = cli_session_repeat(&b->session, run);
       now = cli_seconds();
       add_sample(&b->runs, now - before);
       before = now;
@@ -95,8 +98,10 @@ static int measure(bench *b, onnxc_tensor *inputs) {
     }
     add_sample(&b->rates, (double)count / (now - begin));
   }
-  if (status != 0 && run.message[0])
-    fprintf(stderr, "%s: %s\n", b->path, run.message);
+  if (status != 0 && run->message[0])
+    fprintf(stderr, "%s: %s\n", b->path, run->message);
+  if (status == 0)
+    b->flops = cli_profile_flops(b->cli, &b->session, run);
   sort(&b->runs);
   sort(&b->rates);
   sort(&b->peaks);
@@ -111,7 +116,7 @@ static double peak_memory(void) {
 
 static void report(bench *b) {
   double median = percentile(&b->runs, 0.5), rate = percentile(&b->rates, 0.5), peak = percentile(&b->peaks, 0.5);
-  double flops = b->session.stats.flops, share = peak > 0 ? flops * rate / peak : 0;
+  double flops = b->flops, share = peak > 0 ? flops * rate / peak : 0;
   if (b->json) {
     json_t *root =
         json_pack("{s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model", b->path, "threads", b->threads,
@@ -143,6 +148,15 @@ static void report(bench *b) {
     printf("speed   %.1f GFLOP/s\n", 1e-9 * flops * rate);
 }
 
+/* With the report above it, unless the output is JSON, which is then the profile's alone. */
+static int profile(bench *b) {
+  if (!b->session.program)
+    return cli_fail(ONNXC_UNSUPPORTED, "%s: only a model, not a compiled library, can be profiled", b->path);
+  if (!b->json)
+    report(b);
+  return cli_profile(b->cli, &b->session, &b->run, b->duration, percentile(&b->peaks, 0.5) / b->threads, b->json);
+}
+
 int cli_bench(command *cli, int argc, char **argv) {
   enum { INPUT = CLI_FIRST_OWN, THREADS, DURATION, NO_PEAK, JSON, PROFILE };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS,           {"input", 1, NULL, INPUT},
@@ -160,7 +174,7 @@ int cli_bench(command *cli, int argc, char **argv) {
     case INPUT: ONNXC_PUSH(&cli->arena, specs, optarg); break;
     case NO_PEAK: b.peak = false; break;
     case JSON: b.json = true; break;
-    case PROFILE: return cli_fail(ONNXC_UNSUPPORTED, "--profile is not supported");
+    case PROFILE: b.profile = true; break;
     case THREADS:
       if (!cli_parse_int(optarg, 1, 4096, &threads))
         return cli_usage(cli, "--threads wants a number, not '%s'", optarg);
@@ -183,7 +197,9 @@ int cli_bench(command *cli, int argc, char **argv) {
     status = cli_session_inputs(cli, &b.session, specs.data, specs.length, inputs);
     if (status == 0)
       status = measure(&b, inputs);
-    if (status == 0)
+    if (status == 0 && b.profile)
+      status = profile(&b);
+    else if (status == 0)
       report(&b);
   }
   cli_session_close(&b.session);

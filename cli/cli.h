@@ -131,6 +131,14 @@ void cli_session_close(cli_session *session);
 int cli_session_inputs(command *cli, const cli_session *session, const char *const *specs, size_t num_specs,
                        onnxc_tensor *inputs);
 
+/* ---- profile.c ---- */
+
+/* Prints where the time of a planned run goes, stage by stage; the session has a program. peak: FLOP/s, 0 = not
+ * known. */
+int cli_profile(command *cli, cli_session *session, onnxc_run *run, double seconds, double peak, bool json);
+/* Operations of a planned run, when the program tells; else 0. */
+double cli_profile_flops(command *cli, cli_session *session, onnxc_run *run);
+
 /* ---- compare.c ---- */
 
 typedef struct cli_difference {
