@@ -96,17 +96,10 @@ static LLVMValueRef float_op(const onnxc_vec *v, onnxc_expr_op op, const LLVMVal
   }
 }
 
-/* f16 and bf16: computed in f32 and rounded, but for what only touches the sign bit. */
+/* f16 and bf16: computed in f32 and rounded. Even the sign is changed there: LLVM would make an xor of the bits a
+ * bf16 fneg again, and call a library function for that. */
 static LLVMValueRef narrow_op(const onnxc_nano *nano, onnxc_expr_op op, onnxc_dtype dtype, const LLVMValueRef *args) {
   uint32_t lanes = onnxc_value_lanes(args[0]);
-  if (op == ONNXC_EXPR_NEG || op == ONNXC_EXPR_ABS) {
-    LLVMBuilderRef b = nano->builder;
-    LLVMTypeRef type = onnxc_nano_type(nano, ONNXC_U16, lanes);
-    LLVMValueRef bits = LLVMBuildBitCast(b, args[0], type, "");
-    bits = op == ONNXC_EXPR_NEG ? LLVMBuildXor(b, bits, onnxc_vmath_int(type, 0x8000), "")
-                                : LLVMBuildAnd(b, bits, onnxc_vmath_int(type, 0x7fff), "");
-    return LLVMBuildBitCast(b, bits, LLVMTypeOf(args[0]), "");
-  }
   LLVMValueRef wide[2] = {onnxc_nano_cast(nano, ONNXC_F32, dtype, args[0]), NULL};
   if (onnxc_expr_op_arity(op) == 2)
     wide[1] = onnxc_nano_cast(nano, ONNXC_F32, dtype, args[1]);
