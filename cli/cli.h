@@ -99,6 +99,7 @@ typedef struct cli_session {
   const onnxc_model_info *info;
   onnxc_stats stats;   /* zero for a shared library */
   double open_seconds; /* loading and compiling */
+  const char *path;    /* as given; NULL when it was compiled from a loaded model */
   void *library;       /* of dlopen */
   const void *handle;
   int (*plan)(const void *handle, onnxc_run *run);

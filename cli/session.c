@@ -18,6 +18,12 @@ static int report(command *cli, onnxc_status status, const char *text, const cha
   return (int)status;
 }
 
+/* A run's message says what is wrong with the inputs, not which model it was. */
+static int report_run(command *cli, const cli_session *session, int status, const char *text, const char **message) {
+  return report(cli, (onnxc_status)status,
+                message ? text : onnxc_arena_printf(&cli->arena, "%s: %s", session->path, text), message);
+}
+
 /* ---- models ---- */
 
 static int plan_program(const void *handle, onnxc_run *run) { return (int)onnxc_plan(handle, run); }
@@ -147,6 +153,7 @@ int cli_session_open(command *cli, cli_session *session, const char *path, const
   bool is_library = length > 3 && strcmp(path + length - 3, ".so") == 0;
   int status =
       is_library ? open_library(cli, session, path, message) : open_model(cli, session, path, options, message);
+  session->path = path;
   session->open_seconds = cli_seconds() - start;
   return status;
 }
@@ -214,7 +221,7 @@ int cli_session_plan(command *cli, cli_session *session, onnxc_tensor *inputs, i
       .inputs = inputs, .outputs = outputs, .num_threads = threads, .allocate = allocate, .allocate_arg = session};
   int status = session->plan(session->handle, run);
   if (status != 0)
-    return report(cli, (onnxc_status)status, run->message, message);
+    return report_run(cli, session, status, run->message, message);
   for (int32_t k = 0; k < session->info->num_outputs; k++) {
     size_t size = cli_tensor_bytes(&outputs[k]) + 1;
     if ((session->info->outputs[k].flags & ONNXC_TENSOR_DYNAMIC) || (outputs[k].data && session->capacities[k] >= size))
@@ -247,7 +254,7 @@ int cli_session_run(command *cli, cli_session *session, onnxc_tensor *inputs, in
   if (status != 0)
     return status;
   status = cli_session_repeat(session, &run);
-  return status == 0 ? 0 : report(cli, (onnxc_status)status, run.message, message);
+  return status == 0 ? 0 : report_run(cli, session, status, run.message, message);
 }
 
 int cli_session_evaluate(command *cli, cli_session *session, const onnxc_tensor *inputs) {

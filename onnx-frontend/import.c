@@ -14,6 +14,8 @@
 
 #include <string.h>
 
+enum { MAX_SHOWN_INPUTS = 8 };
+
 /* ---- values ---- */
 
 void onnxc_import_name_it(onnxc_import_state *state, const onnxc_scope *scope, onnxc_value value, const char *name) {
@@ -78,6 +80,27 @@ static bool find_operands(onnxc_import_state *state, onnxc_scope *scope, const O
   return good;
 }
 
+/* " (inputs f32[2, 3], f32[4, 5])", behind what is wrong with a node. */
+static void append_inputs(const onnxc_importer *in) {
+  onnxc_arena *arena = in->graph->arena;
+  const char *text = "";
+  if (in->num_inputs == 0 || in->num_inputs > MAX_SHOWN_INPUTS)
+    return;
+  for (uint32_t k = 0; k < in->num_inputs; k++) {
+    text = onnxc_arena_printf(arena, "%s%s", text, k ? ", " : "");
+    if (!in->inputs[k].i) {
+      text = onnxc_arena_printf(arena, "%snone", text);
+      continue;
+    }
+    const onnxc_value_info *info = onnxc_value_of(in->graph, in->inputs[k]);
+    text = onnxc_arena_printf(arena, "%s%s[", text, onnxc_dtype_name(info->dtype));
+    for (uint32_t d = 0; d < info->rank; d++)
+      text = onnxc_arena_printf(arena, "%s%s%s", text, d ? ", " : "", onnxc_dim_text(&in->graph->dims, info->dims[d]));
+    text = onnxc_arena_printf(arena, "%s]", text);
+  }
+  onnxc_error_append(in->graph->diag, onnxc_arena_printf(arena, " (inputs %s)", text));
+}
+
 static onnxc_status import_node(onnxc_import_state *state, onnxc_scope *scope, const Onnx__NodeProto *node,
                                 const onnxc_value *operands) {
   onnxc_diag *diag = state->graph->diag;
@@ -99,10 +122,12 @@ static onnxc_status import_node(onnxc_import_state *state, onnxc_scope *scope, c
     const onnxc_import_row *row = onnxc_import_find(onnxc_onnx_text(node->domain), in.op_type);
     status = row ? row->import(&in) : onnxc_import_error(&in, ONNXC_UNSUPPORTED, "not supported");
   }
+  if (diag->count == errors && status != ONNXC_OK)
+    onnxc_import_error(&in, status, "failed");
+  if (diag->count == errors + 1 && status == ONNXC_BAD_INPUT && !function)
+    append_inputs(&in);
   if (diag->count > errors)
     return diag->status;
-  if (status != ONNXC_OK)
-    return onnxc_import_error(&in, status, "failed");
   return ONNXC_OK;
 }
 

@@ -53,3 +53,11 @@ onnxc_status onnxc_error(onnxc_diag *diag, onnxc_status status, const char *form
   }
   return status;
 }
+
+void onnxc_error_append(onnxc_diag *diag, const char *text) {
+  size_t length = strlen(text);
+  if (diag->count == 0 || length >= sizeof diag->text - diag->used)
+    return;
+  memcpy(diag->text + diag->used, text, length + 1);
+  diag->used += length;
+}

@@ -33,6 +33,8 @@ void onnxc_diag_clear(onnxc_diag *diag);
 __attribute__((format(printf, 3, 4)))
 #endif
 onnxc_status onnxc_error(onnxc_diag *diag, onnxc_status status, const char *format, ...);
+/* Adds `text` to the message that was recorded last, if there is one and it fits. */
+void onnxc_error_append(onnxc_diag *diag, const char *text);
 
 #define ONNXC_TRY(call)                                                                            \
   do {                                                                                             \
