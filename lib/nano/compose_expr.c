@@ -326,7 +326,7 @@ static LLVMValueRef emit_select(compose *c, onnxc_expr e, uint32_t row, uint32_t
 
 static bool comparison(onnxc_expr_op op) { return op >= ONNXC_EXPR_EQ && op <= ONNXC_EXPR_GE; }
 
-static LLVMValueRef emit_node(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
+static LLVMValueRef emit_node(compose *c, node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
   onnxc_gen *gen = c->gen;
   onnxc_expr_node x = *onnxc_exprs_node(c->exprs, n->e);
   switch (x.op) {

@@ -103,11 +103,21 @@ void onnxc_compose_close(compose *c, uint32_t mark);
 
 /* ---- compose_memory.c ---- */
 
+enum { MAX_SQUARE = 16 }; /* rows and lanes of a transposed load */
+
 bool onnxc_compose_place(compose *c, place *p, const onnxc_operand *operand, uint32_t rank);
-LLVMValueRef onnxc_compose_load(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope);
+/* May fill in the memos of other rows, too. */
+LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec, uint32_t in_scope);
 /* Element [i0..] of a result at a point; as onnxc_compose_load. */
 LLVMValueRef onnxc_compose_load_result(compose *c, uint32_t result, uint32_t row, uint32_t vec);
 void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec, LLVMValueRef value);
+
+/* ---- compose_transpose.c ---- */
+
+/* May this tile's loads of elements of `bytes` be transposed? Rows and lanes make a small square then. */
+bool onnxc_compose_transposes(const compose *c, int64_t bytes);
+/* v[lane], each along the rows, becomes v[row], each along the lanes. */
+void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes);
 
 /* ---- compose_reduce.c ---- */
 

@@ -332,26 +332,66 @@ static LLVMValueRef load_at(compose *c, const place *p, onnxc_dim offset, LLVMVa
   return from_memory(c, p, value);
 }
 
-LLVMValueRef onnxc_compose_load(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
+/* The offset of a load as far as its indices are dim expressions. */
+static onnxc_dim load_offset(compose *c, const node *n, uint32_t row, uint32_t vec) {
   onnxc_expr_node x = *onnxc_exprs_node(c->exprs, n->e);
-  const place *p = &c->operands[x.imm];
   onnxc_dim index[ONNXC_MAX_RANK] = {{0}};
+  for (uint32_t d = 0; d < x.num_args; d++)
+    if (onnxc_compose_node(c, x.args[d])->dimable)
+      index[d] = onnxc_compose_dim(c, x.args[d], row, vec);
+  return offset_of(c, &c->operands[x.imm], index);
+}
+
+/* The offset that comes from the other indices, or NULL. */
+static LLVMValueRef load_more(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
+  onnxc_expr_node x = *onnxc_exprs_node(c->exprs, n->e);
   LLVMValueRef more = NULL;
   for (uint32_t d = 0; d < x.num_args; d++) {
-    if (onnxc_compose_node(c, x.args[d])->dimable) {
-      index[d] = onnxc_compose_dim(c, x.args[d], row, vec);
+    if (onnxc_compose_node(c, x.args[d])->dimable)
       continue;
-    }
-    LLVMValueRef part = value_offset(c, p, d, onnxc_compose_emit(c, x.args[d], row, vec, in_scope));
+    LLVMValueRef index = onnxc_compose_emit(c, x.args[d], row, vec, in_scope);
+    LLVMValueRef part = value_offset(c, &c->operands[x.imm], d, index);
     if (more && LLVMGetTypeKind(LLVMTypeOf(part)) != LLVMGetTypeKind(LLVMTypeOf(more))) {
       part = onnxc_compose_splat(c, part);
       more = onnxc_compose_splat(c, more);
     }
     more = more ? LLVMBuildAdd(c->gen->nano.builder, more, part, "") : part;
   }
-  LLVMValueRef uniform, lanes;
+  return more;
+}
+
+/* All rows of a vector column at once when memory runs along the rows; fills in their memos. */
+static bool transposed_load(compose *c, node *n, uint32_t vec, onnxc_dim first_row) {
+  onnxc_expr_node x = *onnxc_exprs_node(c->exprs, n->e);
+  const place *p = &c->operands[x.imm];
+  if (!n->row || !n->by_vec || !onnxc_compose_transposes(c, p->bytes))
+    return false;
+  onnxc_dim next_row = load_offset(c, n, 1, vec), last_row = load_offset(c, n, c->tile_rows - 1, vec);
+  access a = classify(c, first_row);
+  if (a.form != LINEAR || onnxc_dim_is(c->dims, a.stride, 1) ||
+      !onnxc_dim_is(c->dims, onnxc_dim_sub(c->dims, next_row, first_row), 1) ||
+      !onnxc_dim_is(c->dims, onnxc_dim_sub(c->dims, last_row, first_row), (int64_t)c->tile_rows - 1))
+    return false;
+  LLVMValueRef square[MAX_SQUARE];
+  for (uint32_t l = 0; l < c->lanes; l++) {
+    onnxc_dim at = onnxc_dim_add(c->dims, a.first, onnxc_dim_mulc(c->dims, a.stride, l));
+    square[l] = plain_load(c, p, memory_type(c, p, c->lanes), address(c, p, at));
+  }
+  onnxc_compose_transpose(c, square, p->bytes);
+  for (uint32_t row = 0; row < c->tile_rows; row++)
+    n->memo[row * c->vecs + vec] = (memo){from_memory(c, p, square[row]), 0, c->now};
+  return true;
+}
+
+LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
+  const place *p = &c->operands[onnxc_exprs_node(c->exprs, n->e)->imm];
+  LLVMValueRef tail = vec == c->tile_vecs - 1 ? c->tail : NULL, uniform, lanes;
+  LLVMValueRef more = load_more(c, n, row, vec, in_scope);
+  onnxc_dim offset = load_offset(c, n, row, vec);
+  if (row == 0 && in_scope == 0 && !more && !tail && transposed_load(c, n, vec, offset))
+    return n->memo[vec].value;
   onnxc_compose_condition(c, in_scope, row, vec, &uniform, &lanes);
-  return load_at(c, p, offset_of(c, p, index), more, uniform, lanes, vec == c->tile_vecs - 1 ? c->tail : NULL);
+  return load_at(c, p, offset, more, uniform, lanes, tail);
 }
 
 static onnxc_dim result_offset(compose *c, uint32_t result, uint32_t row, uint32_t vec) {

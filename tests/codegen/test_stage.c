@@ -282,6 +282,25 @@ Test(stage, copies_and_fills) {
       copy_between(layouts[i], layouts[j], i % 3 ? ONNXC_F32 : ONNXC_I16, (int64_t[]){19, 6, 13 + (int64_t)j});
 }
 
+/* Rows along the operand's memory, lanes along the result's: squares are transposed in registers. */
+Test(stage, transposes) {
+  BEGIN(r);
+  const onnxc_dtype dtypes[] = {ONNXC_F32, ONNXC_F64, ONNXC_U8, ONNXC_F16, ONNXC_I64, ONNXC_BOOL};
+  for (uint32_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++)
+    for (uint32_t lanes = 4; lanes <= 16; lanes *= 2) {
+      onnxc_compute c = {.num_results = 1};
+      rig_extents(r, &c, 2, 0, (int64_t[]){35, 2 * lanes + 3});
+      onnxc_expr a = rig_at(r, dtypes[d], 0, (int[]){1, 0, -1}), b = rig_at(r, dtypes[d], 1, (int[]){0, 1, -1});
+      c.finish[0] = onnxc_dtype_is_bool(dtypes[d]) ? rig_op(r, ONNXC_EXPR_OR, a, b) : rig_op(r, ONNXC_EXPR_MAX, a, b);
+      uint32_t operands[2] = {rig_tensor(r, dtypes[d], 2, (int64_t[]){2 * lanes + 3, 35}, NULL),
+                              rig_tensor(r, dtypes[d], 2, (int64_t[]){35, 2 * lanes + 3}, NULL)};
+      onnxc_schedule s = rig_schedule(&c, 0, lanes, 1, 1, lanes, 1);
+      rig_case(r, onnxc_arena_printf(&r->arena, "transpose %s by %u", onnxc_dtype_name(dtypes[d]), lanes), &c, operands,
+               2, NULL, &s);
+    }
+  rig_run(r);
+}
+
 /* Each point of an operand is read before the result in the same place is written. */
 Test(stage, in_place) {
   BEGIN(r);
