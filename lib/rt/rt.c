@@ -18,6 +18,8 @@
  */
 #include "rt/program.h"
 
+#include "ir/dtype.h" /* the table of types; no code */
+
 #include <stdbool.h>
 
 enum { ALIGN = 64 };
@@ -67,6 +69,18 @@ static void put_number(rt_text *text, int64_t number) {
   if (number < 0)
     digits[--at] = '-';
   put(text, digits + at);
+}
+
+static void put_dtype(rt_text *text, int32_t dtype) {
+  static const char names[ONNXC_DTYPE_COUNT][12] = {
+#define X(NAME, name, number, bytes, bits, kind) [number] = name,
+      ONNXC_DTYPES(X)
+#undef X
+  };
+  if (dtype > 0 && dtype < ONNXC_DTYPE_COUNT)
+    put(text, names[dtype]);
+  else
+    put_number(text, dtype);
 }
 
 static rt_text message_of(onnxc_run *run) {
@@ -243,9 +257,9 @@ static int check_inputs(rt_state *state) {
       rt_text text = about(run, "input", want->name);
       bool rank = tensor->dtype == want->dtype;
       put(&text, rank ? "rank is " : "element type is ");
-      put_number(&text, rank ? tensor->rank : tensor->dtype);
+      rank ? put_number(&text, tensor->rank) : put_dtype(&text, tensor->dtype);
       put(&text, ", expected ");
-      put_number(&text, rank ? want->rank : want->dtype);
+      rank ? put_number(&text, want->rank) : put_dtype(&text, want->dtype);
       return ONNXC_BAD_INPUT;
     }
     for (int32_t d = 0; d < tensor->rank; d++)

@@ -216,7 +216,7 @@ Test(rt, refuses_wrong_calls) {
     const char *message;
   } rows[] = {
       {F32, 1, 8, ONNXC_OK, ""},
-      {I64, 1, 8, ONNXC_BAD_INPUT, "input 'x': element type is 7, expected 1"},
+      {I64, 1, 8, ONNXC_BAD_INPUT, "input 'x': element type is i64, expected f32"},
       {F32, 2, 8, ONNXC_BAD_INPUT, "input 'x': rank is 2, expected 1"},
       {F32, 1, -1, ONNXC_BAD_INPUT, "input 'x': dim 0 is -1, which is negative"},
       {F32, 1, 1001, ONNXC_BAD_INPUT, "dim 'N' is too large (1001 against 1000)"},

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +92,22 @@ static const char *setting(const char *const *settings, int count, const char *n
       return settings[k] + length + 1;
   }
   return NULL;
+}
+
+/* Each setting must be about an input, or about a dim of one. */
+static int check_names(const options *o, const onnxc_model_info *info) {
+  for (int k = 0; k < o->num_inputs + o->num_dims; k++) {
+    bool dim = k >= o->num_inputs, known = false;
+    const char *given = dim ? o->dims[k - o->num_inputs] : o->inputs[k];
+    for (int32_t i = 0; i < info->num_inputs; i++) {
+      known = known || (!dim && setting(&given, 1, info->inputs[i].name));
+      for (int32_t d = 0; dim && d < info->inputs[i].rank; d++)
+        known = known || (info->inputs[i].dim_names[d] && setting(&given, 1, info->inputs[i].dim_names[d]));
+    }
+    if (!known)
+      return complain(ONNXC_USAGE, dim ? "no open dim has this name" : "no input has this name", given);
+  }
+  return ONNXC_OK;
 }
 
 static void *aligned_memory(size_t size) {
@@ -301,6 +318,8 @@ int main(int argc, char **argv) {
   const onnxc_model_info *info = onnxc_entry_describe();
   if (status == ONNXC_OK && (info->num_inputs > MAX_INPUTS || info->num_outputs > MAX_INPUTS))
     status = complain(ONNXC_UNSUPPORTED, "too many inputs or outputs for this command", NULL);
+  if (status == ONNXC_OK)
+    status = check_names(&o, info);
   char message[256], path[4096];
   const void *model = NULL;
   if (status == ONNXC_OK) {
