@@ -12,7 +12,7 @@
 enum { MAX_FILES = 256 };
 
 static void set_message(verify_result *result, verify_outcome outcome, const char *text) {
-  result->outcome = outcome;
+  result->outcome = (int)outcome;
   snprintf(result->message, sizeof result->message, "%.*s", (int)sizeof result->message - 1, text);
 }
 

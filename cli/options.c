@@ -34,7 +34,10 @@ bool cli_parse_shape(const char *text, int *rank, int64_t *dims) {
       return false;
     ++*rank;
     text += length;
-    if (*text && !*++text)
+    if (!*text)
+      return true;
+    text++;
+    if (!*text)
       return false; /* a separator at the end */
   }
   return true;

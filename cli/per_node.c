@@ -105,7 +105,7 @@ static const char *compare_values(search *s, uint32_t first, uint32_t last, uint
 
 /* The smallest single value that goes wrong by itself. */
 static const char *bisect(search *s, uint32_t *wrong, cli_difference *difference) {
-  uint32_t low = 0, high = s->values.length, found;
+  uint32_t low = 0, high = s->values.length, found = high;
   cli_difference last = {0};
   while (low < high) {
     uint32_t middle = low + (high - low) / 2;

@@ -195,6 +195,8 @@ static void print_json(verify *v) {
 
 static int run_all(verify *v) {
   uint32_t count = v->cases.items.length, printed = 0;
+  if (!count)
+    return cli_usage(v->cli, "there is nothing to verify");
   size_t size = count * sizeof *v->results;
   v->results = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (v->results == MAP_FAILED)

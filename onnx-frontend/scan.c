@@ -254,7 +254,7 @@ static onnxc_status walk_message(walker *walk, const ProtobufCMessageDescriptor 
                                     (uint8_t)(index >> 24)}; /* the tag of field 1000, 32 bits wide */
     put(walk, entry, sizeof entry);
   }
-  walk->unpacked += in->n_fields * ALLOCATION; /* the array of each repeated field */
+  walk->unpacked += (size_t)in->n_fields * ALLOCATION; /* the array of each repeated field */
   return ONNXC_OK;
 }
 

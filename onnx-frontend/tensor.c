@@ -85,7 +85,7 @@ static onnxc_status decode_raw(decoder *d, const uint8_t *bytes, size_t size, bo
     return onnxc_error(d->diag, ONNXC_BAD_INPUT, "%s holds strings as raw data", d->what);
   if (bits < 8) {
     size_t per_byte = 8 / bits, want = d->count / per_byte + (d->count % per_byte != 0);
-    if (size != want)
+    if (size != want || (size && !bytes))
       return wrong_size(d, "bytes", size, want);
     uint8_t *out = onnxc_arena_alloc(d->arena, d->count);
     for (size_t i = 0, at = 0; i < size; i++, at += per_byte)
@@ -93,7 +93,7 @@ static onnxc_status decode_raw(decoder *d, const uint8_t *bytes, size_t size, bo
     *data = out;
     return ONNXC_OK;
   }
-  if (size != d->count * d->format->bytes)
+  if (size != d->count * d->format->bytes || (size && !bytes))
     return wrong_size(d, "bytes", size, d->count * d->format->bytes);
   size_t align = d->format->bytes > 8 ? 8 : d->format->bytes;
   if (size && (uintptr_t)bytes % align == 0 && d->dtype != ONNXC_BOOL) {
@@ -312,7 +312,7 @@ static onnxc_status decode_shape(decoder *d, onnxc_array *array) {
 
 onnxc_status onnxc_onnx_tensor(onnxc_onnx_file *file, onnxc_arena *arena, onnxc_diag *diag,
                                const Onnx__TensorProto *tensor, const char *what, onnxc_array *array) {
-  decoder d = {.file = file, .arena = arena, .diag = diag, .tensor = tensor, .what = what};
+  decoder d = {.file = file, .arena = arena, .diag = diag, .tensor = tensor, .what = what, .format = &formats[0]};
   memset(array, 0, sizeof *array);
   ONNXC_TRY(decode_shape(&d, array));
   if (tensor->segment)
