@@ -1,6 +1,8 @@
 /* compile.c -- `onnxc compile`: a model to a file. */
 #include "cli.h"
 
+#include "target/target.h"
+
 #include <getopt.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -74,6 +76,13 @@ static const char *format_bytes(command *cli, double bytes) {
                        : onnxc_arena_printf(&cli->arena, "%.1f MB", bytes / 1e6);
 }
 
+static const char *cpu_name(const onnxc_options *options) {
+  if (options->cpu && strcmp(options->cpu, "native") != 0)
+    return options->cpu;
+  const onnxc_target *host = onnxc_target_host();
+  return host ? host->name : "native";
+}
+
 static int write_output(command *cli, const char *path, const cli_options *options, size_t kind, const char *out,
                         bool quiet) {
   double start = cli_seconds();
@@ -88,9 +97,8 @@ static int write_output(command *cli, const char *path, const cli_options *optio
   if (status != ONNXC_OK)
     fprintf(stderr, "%s\n", onnxc_message(context));
   else if (!quiet)
-    printf("%s: %s for %s, %s weights, %s, %.2f s\n", out, kinds[kind].name,
-           options->options.cpu ? options->options.cpu : "this CPU",
-           options->options.weights_in_file ? "file of" : "embedded",
+    printf("%s: %s for %s, weights %s, %s, %.2f s\n", out, kinds[kind].name, cpu_name(&options->options),
+           options->options.weights_in_file ? "in a file beside it" : "embedded",
            stat(out, &info) == 0 ? format_bytes(cli, (double)info.st_size) : "?", cli_seconds() - start);
   onnxc_context_free(context);
   return (int)status;
