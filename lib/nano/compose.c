@@ -89,10 +89,12 @@ static void walk_vectors(compose *c, uint32_t i) {
   c->edge |= !onnxc_compose_never(c, full);
   first = advance(c, first, full, width);
   if (onnxc_dim_is_const(c->dims, rest, &constant)) {
-    c->tile_vecs = (uint32_t)((constant + lanes - 1) / lanes);
-    c->tail = onnxc_compose_mask(c, onnxc_dim_const(c->dims, constant - (c->tile_vecs - 1) * lanes));
-    if (constant > 0)
+    if (constant > 0) {
+      c->tile_vecs = (uint32_t)((constant + lanes - 1) / lanes);
+      c->valid = (uint32_t)(constant - (c->tile_vecs - 1) * lanes);
+      c->tail = onnxc_compose_mask(c, onnxc_dim_const(c->dims, c->valid));
       walk(c, i, first, onnxc_dim_const(c->dims, 1), 1);
+    }
   } else {
     c->tile_vecs = 1;
     onnxc_dim whole = onnxc_compose_steps(c, rest, lanes, &rest);
@@ -112,6 +114,7 @@ static void walk_vectors(compose *c, uint32_t i) {
   }
   c->tile_vecs = c->vecs;
   c->tail = NULL;
+  c->valid = 0;
   c->edge = edge;
 }
 

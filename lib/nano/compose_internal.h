@@ -73,6 +73,7 @@ typedef struct compose {
   onnxc_dim index[ONNXC_MAX_INDICES]; /* value of each index at row 0, lane 0 */
   onnxc_sym lane;                     /* stands for the lane, 0 .. lanes-1, in address expressions */
   LLVMValueRef tail;                  /* mask of the last vector, or NULL */
+  uint32_t valid;                     /* lanes below the tail if their number is static, else 0 */
   LLVMValueRef *acc;                  /* [result][tile_rows][acc_vecs] */
   uint32_t acc_vecs;
   LLVMValueRef val[ONNXC_MAX_RESULTS];
@@ -114,9 +115,9 @@ void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec
 
 /* ---- compose_transpose.c ---- */
 
-/* May this tile's loads of elements of `bytes` be transposed? Rows and lanes make a small square then. */
+/* May this tile's loads of elements of `bytes` be transposed? Rows and lanes fit in a small square then. */
 bool onnxc_compose_transposes(const compose *c, int64_t bytes);
-/* v[lane], each along the rows, becomes v[row], each along the lanes. */
+/* v[lane], each along the rows, becomes v[row], each along the lanes; all are of `lanes` elements. */
 void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes);
 
 /* ---- compose_reduce.c ---- */

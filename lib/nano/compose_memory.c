@@ -372,13 +372,23 @@ static bool transposed_load(compose *c, node *n, uint32_t vec, onnxc_dim first_r
       !onnxc_dim_is(c->dims, onnxc_dim_sub(c->dims, next_row, first_row), 1) ||
       !onnxc_dim_is(c->dims, onnxc_dim_sub(c->dims, last_row, first_row), (int64_t)c->tile_rows - 1))
     return false;
+  bool at_tail = c->tail && vec == c->tile_vecs - 1;
+  uint32_t rows = c->tile_rows, valid = at_tail ? c->valid : c->lanes;
+  LLVMTypeRef type = memory_type(c, p, c->lanes);
   LLVMValueRef square[MAX_SQUARE];
   for (uint32_t l = 0; l < c->lanes; l++) {
+    square[l] = LLVMGetPoison(type);
+    if (l >= valid)
+      continue;
     onnxc_dim at = onnxc_dim_add(c->dims, a.first, onnxc_dim_mulc(c->dims, a.stride, l));
-    square[l] = plain_load(c, p, memory_type(c, p, c->lanes), address(c, p, at));
+    LLVMTypeRef part = memory_type(c, p, rows);
+    square[l] = plain_load(c, p, part, address(c, p, at));
+    if (rows < c->lanes)
+      square[l] = LLVMBuildShuffleVector(c->gen->nano.builder, square[l], LLVMGetPoison(part),
+                                         sequence(c, 0, c->lanes, rows), "");
   }
   onnxc_compose_transpose(c, square, p->bytes);
-  for (uint32_t row = 0; row < c->tile_rows; row++)
+  for (uint32_t row = 0; row < rows; row++)
     n->memo[row * c->vecs + vec] = (memo){from_memory(c, p, square[row]), 0, c->now};
   return true;
 }
@@ -388,7 +398,7 @@ LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec,
   LLVMValueRef tail = vec == c->tile_vecs - 1 ? c->tail : NULL, uniform, lanes;
   LLVMValueRef more = load_more(c, n, row, vec, in_scope);
   onnxc_dim offset = load_offset(c, n, row, vec);
-  if (row == 0 && in_scope == 0 && !more && !tail && transposed_load(c, n, vec, offset))
+  if (row == 0 && in_scope == 0 && !more && (!tail || c->valid) && transposed_load(c, n, vec, offset))
     return n->memo[vec].value;
   onnxc_compose_condition(c, in_scope, row, vec, &uniform, &lanes);
   return load_at(c, p, offset, more, uniform, lanes, tail);

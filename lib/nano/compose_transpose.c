@@ -1,9 +1,10 @@
 /* compose_transpose.c -- a square of loads that is contiguous along the rows, transposed in registers.
  *
  * Where lanes would have to be gathered but `row` runs along memory, one vector load a lane reads the square of a
- * tile (rows == lanes), and log2(lanes) rounds of two-register shuffles turn it: first groups of 1, 2, .. elements are
+ * tile, and log2(lanes) rounds of two-register shuffles turn it: first groups of 1, 2, .. elements are
  * interleaved within 128-bit chunks (unpack), which transposes blocks of a chunk's size; then whole chunks are
- * sorted, even ones from odd ones. Both have single instructions on x86.
+ * sorted, even ones from odd ones. Both have single instructions on x86. At an edge rows or lanes are missing and have
+ * no value.
  */
 #include "nano/compose_internal.h"
 
@@ -54,8 +55,8 @@ static void transpose_chunks(compose *c, LLVMValueRef *w, uint32_t count, uint32
 }
 
 bool onnxc_compose_transposes(const compose *c, int64_t bytes) {
-  return c->row >= 0 && c->vec >= 0 && !c->vec_reduces && c->tile_rows == c->lanes && c->lanes <= MAX_SQUARE &&
-         c->lanes >= 4 && bytes * c->lanes >= CHUNK && bytes <= 8;
+  return c->row >= 0 && c->vec >= 0 && !c->vec_reduces && c->tile_rows >= 2 && c->tile_rows <= c->lanes &&
+         c->lanes <= MAX_SQUARE && c->lanes >= 4 && bytes * c->lanes >= CHUNK && bytes <= 8;
 }
 
 void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes) {
