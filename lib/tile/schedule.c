@@ -151,6 +151,23 @@ static int64_t panel_width(const model *m, int vec) {
   return 0;
 }
 
+/* An index that runs along the memory of a load that vec jumps through: then squares of rows and lanes are transposed
+ * in registers. */
+static int choose_square(const model *m, int vec) {
+  if (vec < 0 || m->lanes < 4 || m->lanes > 16)
+    return -1;
+  for (uint32_t a = 0; a < m->num_accesses; a++) {
+    const onnxc_access *access = &m->accesses[a];
+    if (access->store || !access->depends[vec] || !access->strided[vec] || llabs(access->stride[vec]) <= 4)
+      continue;
+    for (uint32_t k = 0; k < m->compute->num_parallel; k++)
+      if ((int)k != vec && access->depends[k] && access->strided[k] && access->stride[k] == 1 &&
+          (!m->known[k] || m->extent[k] >= 4))
+        return (int)k;
+  }
+  return -1;
+}
+
 static void choose_tile(const model *m, onnxc_schedule *s) {
   bool product = is_product(m);
   bool along_reduction = s->vec >= (int)m->compute->num_parallel;
@@ -160,8 +177,10 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   s->rows = s->vecs = 1;
   s->unroll = 4;
   if (m->compute->num_reduce == 0) {
-    s->row = -1;
-    s->vecs = (uint16_t)at_most(vectors, m->finish_cost > 40 ? 1 : m->finish_cost > 12 ? 2 : 4);
+    s->row = (int8_t)choose_square(m, s->vec);
+    s->rows = (uint16_t)(s->row >= 0 ? m->lanes : 1);
+    if (s->row < 0)
+      s->vecs = (uint16_t)at_most(vectors, m->finish_cost > 40 ? 1 : m->finish_cost > 12 ? 2 : 4);
     return;
   }
   s->row = (int8_t)choose_row(m, s->vec);
