@@ -349,8 +349,8 @@ static onnxc_dim first_tap(resize_job *job, const onnxc_resize_axis *axis, int64
   return elements ? elements[0] : (onnxc_dim){0};
 }
 
-/* x resized along dim d alone: sum of weight * x over sum of weight. */
-static onnxc_value filter_axis(resize_job *job, uint32_t d) {
+/* x resized along dim d alone: sum of weight * x over sum of weight, as `result`. */
+static onnxc_value filter_axis(resize_job *job, uint32_t d, onnxc_dtype result) {
   onnxc_graph *graph = job->in->graph;
   onnxc_exprs *pool = &graph->exprs;
   onnxc_dims *dims = &graph->dims;
@@ -385,16 +385,20 @@ static onnxc_value filter_axis(resize_job *job, uint32_t d) {
   onnxc_build_sum(pool, &compute, 1, dtype, weight);
   compute.num_results = 2;
   onnxc_expr total = onnxc_expr_acc(pool, dtype, 1);
-  compute.finish[0] = onnxc_expr_cast(pool, job->x.dtype, e_div(pool, onnxc_expr_acc(pool, dtype, 0), total));
+  compute.finish[0] = onnxc_expr_cast(pool, result, e_div(pool, onnxc_expr_acc(pool, dtype, 0), total));
   compute.finish[1] = total;
   return add_compute(job, &compute);
 }
 
 static onnxc_value filter(resize_job *job) {
-  for (uint32_t d = 0; d < job->x.rank; d++) {
+  onnxc_dtype dtype = job->x.dtype;
+  uint32_t last = 0;
+  for (uint32_t d = 0; d < job->x.rank; d++)
+    last = job->axes[d].active ? d : last;
+  for (uint32_t d = 0; d <= last; d++) {
     if (!job->axes[d].active)
       continue;
-    onnxc_value next = filter_axis(job, d);
+    onnxc_value next = filter_axis(job, d, d == last ? dtype : blend_dtype(job));
     if (!next.i)
       return next;
     job->operands[0] = next;
