@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Files in the temporary directory. */
@@ -68,6 +69,9 @@ static onnxc_status choose_prefix(artefact *a) {
 
 static onnxc_status make_directory(artefact *a) {
   const char *path = a->options->path, *base = base_name(path);
+  struct stat about;
+  if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+    return onnxc_error(a->diag, ONNXC_USAGE, "'%s' is a directory", path);
   if (!base[0])
     return onnxc_error(a->diag, ONNXC_USAGE, "'%s' names no file to write", path);
   char *directory = onnxc_arena_printf(a->arena, "%.*s.%s.XXXXXX", (int)(base - path), path, base);

@@ -343,6 +343,7 @@ Test(api, emits_every_kind) {
   onnxc_options options = {.prefix = "1-2"};
   snprintf(path, sizeof path, "%s/x.so", directory);
   cr_expect_eq(onnxc_emit_file(model, &options, ONNXC_EMIT_SHARED, path), ONNXC_USAGE);
+  cr_expect_eq(onnxc_emit_file(model, NULL, ONNXC_EMIT_SHARED, directory), ONNXC_USAGE);
   options = (onnxc_options){.triple = "aarch64-linux-gnu"};
   cr_expect_eq(onnxc_emit_file(model, &options, ONNXC_EMIT_SHARED, path), ONNXC_UNSUPPORTED);
   cr_expect_eq(count_files(), before);
