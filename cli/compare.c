@@ -3,7 +3,8 @@
  * Floats agree when |have - want| <= rtol * |want| + atol * max(1, largest |want| of the tensor), both are NaN, or both
  * are the same infinity. The absolute part grows with the tensor, because a small element of a tensor of large ones
  * is what is left of sums of large terms. The relative tolerance is at least two units in the last place of
- * the type, so that half precision is not asked for more than it has. Everything else must be equal.
+ * the type, so that half precision is not asked for more than it has. Everything else must be equal. Errors of elements
+ * below the absolute tolerance are counted in the units of that tolerance, since nothing smaller is asked of them.
  */
 #include "cli.h"
 
@@ -65,7 +66,7 @@ static void compare_floats(const onnxc_tensor *have, const onnxc_tensor *want, d
     double w = onnxc_scalar_to_f64(dtype, (const char *)want->data + (size_t)i * bytes);
     if (h == w || (isnan(h) && isnan(w)))
       continue;
-    double error = fabs(h - w), ulp = error / unit_of(dtype, isfinite(w) ? w : 0);
+    double error = fabs(h - w), ulp = error / unit_of(dtype, isfinite(w) ? fmax(fabs(w), atol) : atol);
     bool good = isfinite(h) && isfinite(w) && error <= atol + rtol * fabs(w);
     result->max_abs = fmax(result->max_abs, isnan(error) ? INFINITY : error);
     result->max_ulp = fmax(result->max_ulp, isnan(ulp) ? INFINITY : ulp);

@@ -145,6 +145,8 @@ static table_row *make_table(verify *v, uint32_t *length) {
 static void print_table(verify *v) {
   uint32_t length;
   const table_row *rows = make_table(v, &length);
+  if (length < 3)
+    return; /* whole models */
   printf("\n%-32s %6s %6s %6s %6s  %s\n", "operator", "pass", "fail", "unsup.", "nocode", "largest ulp");
   for (uint32_t i = 0; i < length; i++)
     printf("%-32s %6d %6d %6d %6d  %.3g\n", rows[i].op, rows[i].counts[VERIFY_PASSED], rows[i].counts[VERIFY_FAILED],
