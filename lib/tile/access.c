@@ -25,20 +25,35 @@ static int64_t dim_stride(const onnxc_tile_program *program, const onnxc_buffer 
   return stride;
 }
 
-static void add_affine(const onnxc_tile_program *program, const onnxc_buffer *buffer, uint32_t d, onnxc_expr index,
-                       uint32_t num_indices, onnxc_access *access) {
+/* Strides are for prices only: one that overflows may wrap. */
+static int64_t wrapping(int64_t sum, int64_t a, int64_t b) {
+  return (int64_t)((uint64_t)sum + (uint64_t)a * (uint64_t)b);
+}
+
+/* Adds `scale` times the index expression; of a sum each part counts for itself. */
+static void add_index(const onnxc_tile_program *program, onnxc_expr index, int64_t scale, uint32_t num_indices,
+                      onnxc_access *access) {
   onnxc_exprs *pool = &program->graph->exprs;
   onnxc_dim base, coefficients[ONNXC_MAX_INDICES];
-  int64_t block = 0, stride = dim_stride(program, buffer, d, &block);
-  bool affine = onnxc_expr_affine(pool, index, ONNXC_MAX_INDICES, &base, coefficients);
-  for (uint32_t k = 0; k < num_indices; k++) {
-    if (affine ? !coefficients[k].i : !onnxc_expr_uses_index(pool, index, k))
-      continue;
-    access->depends[k] = true;
-    if (affine)
-      access->stride[k] += stride * onnxc_dim_hint(&program->graph->dims, coefficients[k]);
-    else
-      access->strided[k] = false;
+  onnxc_expr_node node = *onnxc_exprs_node(pool, index);
+  int64_t factor;
+  if (onnxc_expr_affine(pool, index, ONNXC_MAX_INDICES, &base, coefficients)) {
+    for (uint32_t k = 0; k < num_indices; k++)
+      if (coefficients[k].i) {
+        access->depends[k] = true;
+        access->stride[k] = wrapping(access->stride[k], scale, onnxc_dim_hint(&program->graph->dims, coefficients[k]));
+      }
+  } else if (node.op == ONNXC_EXPR_ADD || node.op == ONNXC_EXPR_SUB) {
+    add_index(program, node.args[0], scale, num_indices, access);
+    add_index(program, node.args[1], node.op == ONNXC_EXPR_ADD ? scale : wrapping(0, scale, -1), num_indices, access);
+  } else if (node.op == ONNXC_EXPR_MUL && onnxc_expr_const_value(pool, node.args[1], NULL, &factor)) {
+    add_index(program, node.args[0], wrapping(0, scale, factor), num_indices, access);
+  } else {
+    for (uint32_t k = 0; k < num_indices; k++)
+      if (onnxc_expr_uses_index(pool, index, k)) {
+        access->depends[k] = true;
+        access->strided[k] = false;
+      }
   }
 }
 
@@ -51,8 +66,10 @@ static void collect(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   uint32_t num_indices = c->compute->num_parallel + c->compute->num_reduce;
   for (uint32_t k = 0; k < ONNXC_MAX_INDICES; k++)
     access.strided[k] = true;
-  for (uint32_t d = 0; d < node.num_args; d++)
-    add_affine(c->program, &c->program->buffers.data[access.buffer], d, node.args[d], num_indices, &access);
+  for (uint32_t d = 0; d < node.num_args; d++) {
+    int64_t block = 0, stride = dim_stride(c->program, &c->program->buffers.data[access.buffer], d, &block);
+    add_index(c->program, node.args[d], stride, num_indices, &access);
+  }
   ONNXC_PUSH(c->program->graph->arena, c->list, access);
 }
 
