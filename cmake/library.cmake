@@ -11,7 +11,7 @@ set(bitcode_flags --target=x86_64-linux-gnu -std=gnu11 -O2 -fPIC -fno-builtin -f
 file(GLOB runtime_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/rt/*.h ${CMAKE_SOURCE_DIR}/lib/rt/artefact/*.h
      ${CMAKE_SOURCE_DIR}/include/onnxc/*.h)
 set(bitcode_files)
-foreach(source rt cpu rt_omp artefact/entry artefact/main)
+foreach(source message plan run cpu rt_omp artefact/entry artefact/main)
   get_filename_component(name ${source} NAME)
   set(freestanding -ffreestanding)
   if(source MATCHES artefact)
@@ -28,7 +28,8 @@ endforeach()
 set(bitcode_source ${CMAKE_SOURCE_DIR}/lib/emit/bitcode.S)
 set_source_files_properties(${bitcode_source} PROPERTIES OBJECT_DEPENDS "${bitcode_files};${runtime_headers}")
 set_property(SOURCE ${bitcode_source} PROPERTY COMPILE_DEFINITIONS
-  "ONNXC_BITCODE_RT=\"${bitcode_dir}/rt.bc\"" "ONNXC_BITCODE_CPU=\"${bitcode_dir}/cpu.bc\""
+  "ONNXC_BITCODE_MESSAGE=\"${bitcode_dir}/message.bc\"" "ONNXC_BITCODE_PLAN=\"${bitcode_dir}/plan.bc\""
+  "ONNXC_BITCODE_RUN=\"${bitcode_dir}/run.bc\"" "ONNXC_BITCODE_CPU=\"${bitcode_dir}/cpu.bc\""
   "ONNXC_BITCODE_OMP=\"${bitcode_dir}/rt_omp.bc\"" "ONNXC_BITCODE_ENTRY=\"${bitcode_dir}/entry.bc\""
   "ONNXC_BITCODE_MAIN=\"${bitcode_dir}/main.bc\""
   "ONNXC_STATUS_H=\"${CMAKE_SOURCE_DIR}/include/onnxc/status.h\""

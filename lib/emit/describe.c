@@ -1,4 +1,4 @@
-/* describe.c -- from a tile program and its code's lists to the descriptor that rt.c interprets.
+/* describe.c -- from a tile program and its code's lists to the descriptor that the run-time interprets.
  *
  * Steps: the buffers that anything uses get a slot, the one that an alias lies in before its alias; each gets its
  * kind (input, output, weights, workspace, view); the dims that a run needs are numbered; lifetimes over the

@@ -12,7 +12,9 @@
 #include <string.h>
 
 #define BITCODE(name) extern const char onnxc_bitcode_##name[], onnxc_bitcode_##name##_end[];
-BITCODE(rt)
+BITCODE(message)
+BITCODE(plan)
+BITCODE(run)
 BITCODE(cpu)
 BITCODE(omp)
 BITCODE(entry)
@@ -90,7 +92,9 @@ onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_modu
                                 const char *prefix, const onnxc_emit_options *options, LLVMTargetMachineRef machine) {
   bool executable = options->kind == ONNXC_EMIT_EXE, threads = options->threads > 1;
   onnxc_module_set_target(module->module, machine, options->target);
-  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_rt, onnxc_bitcode_rt_end));
+  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_message, onnxc_bitcode_message_end));
+  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_plan, onnxc_bitcode_plan_end));
+  ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_run, onnxc_bitcode_run_end));
   ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_cpu, onnxc_bitcode_cpu_end));
   ONNXC_TRY(link_bitcode(diag, module, onnxc_bitcode_entry, onnxc_bitcode_entry_end));
   if (threads)

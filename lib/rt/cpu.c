@@ -1,6 +1,6 @@
 /* cpu.c -- may this CPU run the code? CPUID says what it has, XGETBV what the operating system saves.
  *
- * Freestanding like rt.c, and linked into artefacts with it: open refuses a CPU with a message, so that a run
+ * Freestanding like all of the run-time (state.h), and linked into artefacts with it: open refuses a CPU with a message, so that a run
  * never dies of an illegal instruction. */
 #include "rt/program.h"
 

@@ -2,8 +2,8 @@
  *
  * All of a compiled model but its code and weights, as plain data: one table of int64
  * words (the sections below) and a few pointers. The same struct serves the JIT (built in memory) and artefacts
- * (emitted as a constant), and rt.c is the one interpreter of it, compiled into
- * both. rt.c is freestanding C: it needs memcpy-like loops only, no libc.
+ * (emitted as a constant), and plan.c and run.c are the one interpreter of it, compiled into
+ * both, freestanding C without libc (state.h).
  */
 #ifndef ONNXC_RT_PROGRAM_H
 #define ONNXC_RT_PROGRAM_H

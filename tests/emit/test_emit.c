@@ -30,7 +30,7 @@ static uint32_t random_below(uint32_t n) {
   return (random_state >> 8) % n;
 }
 
-/* ---- slots: what rt.c computes from them is what the dims mean ---- */
+/* ---- slots: what the run-time computes from them is what the dims mean ---- */
 
 static onnxc_dim random_dim(const onnxc_dim *symbols, int depth) {
   onnxc_dims *d = &graph.dims;

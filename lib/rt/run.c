@@ -1,0 +1,275 @@
+/* run.c -- runs a planned model: places memory, binds addresses, calls the stages; see state.h.
+ *
+ * The result does not depend on the number of threads: tasks of a stage are independent and each is
+ * computed as if alone, so only who does what changes.
+ */
+#include "rt/state.h"
+
+/* ---- memory ---- */
+
+static int place_slots(onnxc_rt_state *state, int32_t segment, unsigned char *memory) {
+  const onnxc_rt_program *program = state->program;
+  size_t size = 0;
+  if (!onnxc_rt_slots_size(state, segment, &size))
+    return onnxc_rt_fail(state->run, ONNXC_BAD_INPUT, "the shapes are so large that the workspace's size overflows");
+  if (segment > 0 && size > 0) {
+    if (size <= state->rest_size) {
+      memory = state->rest;
+      state->rest += size;
+      state->rest_size -= size;
+    } else {
+      memory = state->run->allocate ? state->run->allocate(state->run->allocate_arg, size, 0) : NULL;
+      if (!memory)
+        return onnxc_rt_fail(state->run, ONNXC_OUT_OF_MEMORY,
+                             "run.allocate gave no memory for sizes that depend on data");
+    }
+  }
+  size_t offset = 0;
+  for (int64_t k = 0; k < program->num_slots; k++) {
+    const onnxc_rt_slot *slot = &program->slots[k];
+    if (slot->segment != segment)
+      continue;
+    state->slots[k] = memory + (slot->offset >= 0 ? (size_t)slot->offset : offset);
+    if (slot->offset < 0)
+      onnxc_rt_add_bytes(&offset, 1, state->values[slot->size_dim]); /* cannot fail: slots_size added the same */
+  }
+  return ONNXC_OK;
+}
+
+static int bind_output(onnxc_rt_state *state, int64_t index, int64_t size) {
+  onnxc_tensor *tensor = &state->run->outputs[index];
+  const onnxc_tensor_info *info = &state->program->info.outputs[index];
+  if (tensor->data || size == 0)
+    return ONNXC_OK;
+  if ((info->flags & ONNXC_TENSOR_DYNAMIC) && state->run->allocate)
+    tensor->data = state->run->allocate(state->run->allocate_arg, (size_t)size, 1 + (int)index);
+  if (tensor->data)
+    return ONNXC_OK;
+  onnxc_rt_text text = onnxc_rt_about(state->run, "output", info->name);
+  onnxc_rt_put(&text, info->flags & ONNXC_TENSOR_DYNAMIC ? "run.allocate gave no memory" : "its data is NULL");
+  return info->flags & ONNXC_TENSOR_DYNAMIC ? ONNXC_OUT_OF_MEMORY : ONNXC_USAGE;
+}
+
+static int bind_buffers(onnxc_rt_state *state, int32_t segment) {
+  const onnxc_rt_program *program = state->program;
+  for (int64_t k = 0; k < program->num_buffers; k++) {
+    const onnxc_rt_buffer *buffer = &program->buffers[k];
+    if (buffer->segment != segment)
+      continue;
+    int64_t size = state->values[buffer->size_dim];
+    if (size < 0)
+      return onnxc_rt_fail(state->run, ONNXC_BAD_INPUT,
+                           "a tensor would have a negative size; the inputs are too small");
+    unsigned char *address = NULL;
+    int status = ONNXC_OK;
+    switch (buffer->kind) {
+    case ONNXC_RT_INPUT: {
+      address = state->run->inputs[buffer->index].data;
+      if (!address && size > 0) {
+        onnxc_rt_text text = onnxc_rt_about(state->run, "input", program->info.inputs[buffer->index].name);
+        onnxc_rt_put(&text, "its data is NULL");
+        status = ONNXC_USAGE;
+      }
+      break;
+    }
+    case ONNXC_RT_OUTPUT:
+      status = bind_output(state, buffer->index, size);
+      address = state->run->outputs[buffer->index].data;
+      break;
+    case ONNXC_RT_WEIGHT: /* through integers: a JIT's offsets are addresses, from a base of zero */
+      address =
+          (unsigned char *)((uintptr_t)state->weights + (uintptr_t)buffer->index); // NOLINT(performance-no-int-to-ptr)
+      break;
+    case ONNXC_RT_WORKSPACE: address = state->slots[buffer->index]; break;
+    case ONNXC_RT_VIEW:
+      address = state->pointers[buffer->index];
+      if (address)
+        address += state->values[buffer->offset_dim];
+      break;
+    default: break;
+    }
+    if (status != ONNXC_OK)
+      return status;
+    state->pointers[k] = address;
+  }
+  return ONNXC_OK;
+}
+
+static void fill_lists(onnxc_rt_state *state, int32_t segment) {
+  const onnxc_rt_program *program = state->program;
+  for (int64_t s = 0; s < program->num_stages; s++) {
+    const onnxc_rt_stage *stage = &program->stages[s];
+    if (stage->segment != segment)
+      continue;
+    for (int64_t k = stage->buffers; k < stage->buffers + stage->num_buffers; k++)
+      state->list_pointers[k] = state->pointers[program->buffer_lists[k]];
+    for (int64_t k = stage->dims; k < stage->dims + stage->num_dims; k++)
+      state->list_values[k] = state->values[program->dim_lists[k]];
+  }
+}
+
+/* ---- running ---- */
+
+static int begin_segment(onnxc_rt_state *state, int32_t segment, unsigned char *slots) {
+  int status = ONNXC_OK;
+  if (segment > 0) { /* planning did this for segment 0 */
+    status = onnxc_rt_evaluate_dims(state, segment);
+    if (status == ONNXC_OK)
+      status = onnxc_rt_check_dims(state, segment);
+    if (status == ONNXC_OK)
+      status = onnxc_rt_shape_outputs(state, segment);
+  }
+  if (status == ONNXC_OK)
+    status = place_slots(state, segment, slots);
+  if (status == ONNXC_OK)
+    status = bind_buffers(state, segment);
+  if (status == ONNXC_OK)
+    fill_lists(state, segment);
+  return status;
+}
+
+/* Segments behind the last stage only give shapes to outputs. */
+static int end_segments(onnxc_rt_state *state, int32_t segment) {
+  int status = ONNXC_OK;
+  while (status == ONNXC_OK && segment + 1 < state->program->num_segments)
+    status = begin_segment(state, ++segment, NULL);
+  return status;
+}
+
+static void run_tasks(const onnxc_rt_state *state, const onnxc_rt_stage *stage, int64_t first, int64_t last,
+                      int thread) {
+  size_t scratch = ((size_t)state->program->scratch_size + ONNXC_RT_ALIGN - 1) & ~(size_t)(ONNXC_RT_ALIGN - 1);
+  onnxc_stage_context context = {
+      .dims = state->list_values + stage->dims,
+      .buffers = state->list_pointers + stage->buffers,
+      .scratch = state->scratch + scratch * (size_t)thread,
+  };
+  if (first < last)
+    state->program->functions[stage->function](&context, first, last);
+}
+
+/* Task number where part k of n begins. */
+static int64_t part_start(int64_t tasks, int64_t n, int64_t k) {
+  int64_t share = tasks / n, more = tasks % n;
+  return k * share + (k < more ? k : more);
+}
+
+typedef struct rt_chunks {
+  const onnxc_rt_state *state;
+  const onnxc_rt_stage *stage;
+  int64_t tasks, chunks;
+} rt_chunks;
+
+static void run_chunk(void *arg, int64_t chunk, int thread) {
+  const rt_chunks *job = arg;
+  if (thread >= 0 && thread < job->state->threads)
+    run_tasks(job->state, job->stage, part_start(job->tasks, job->chunks, chunk),
+              part_start(job->tasks, job->chunks, chunk + 1), thread);
+}
+
+static void run_stage(const onnxc_rt_state *state, const onnxc_rt_stage *stage) {
+  enum { CHUNKS_A_THREAD = 4 };
+  int64_t tasks = state->values[stage->tasks_dim];
+  if (state->threads == 1 || tasks <= 1) {
+    run_tasks(state, stage, 0, tasks, 0);
+    return;
+  }
+  int64_t most = (int64_t)state->threads * CHUNKS_A_THREAD;
+  rt_chunks job = {state, stage, tasks, tasks < most ? tasks : most};
+  state->run->parallel_for(state->run->pool, job.chunks, run_chunk, &job);
+}
+
+/* One thread of a team: all go through the same stages, each does its slice; thread 0 also opens segments. */
+static void run_member(void *arg, int thread, int threads, void (*barrier)(void)) {
+  onnxc_rt_state *state = arg;
+  const onnxc_rt_program *program = state->program;
+  int32_t segment = 0;
+  for (int64_t k = 0; k < program->num_stages; k++) {
+    const onnxc_rt_stage *stage = &program->stages[k];
+    while (segment < stage->segment) {
+      segment++;
+      if (thread == 0)
+        state->status = begin_segment(state, segment, NULL);
+      barrier();
+      if (state->status != ONNXC_OK)
+        return;
+    }
+    int64_t tasks = state->values[stage->tasks_dim];
+    run_tasks(state, stage, part_start(tasks, threads, thread), part_start(tasks, threads, thread + 1), thread);
+    bool thread_0_goes_on = tasks <= 1 && k + 1 < program->num_stages && stage[1].segment == stage->segment &&
+                            state->values[stage[1].tasks_dim] <= 1;
+    if (!thread_0_goes_on)
+      barrier();
+  }
+  if (thread == 0)
+    state->status = end_segments(state, segment);
+}
+
+static int run_alone(onnxc_rt_state *state) {
+  const onnxc_rt_program *program = state->program;
+  int32_t segment = 0;
+  for (int64_t k = 0; k < program->num_stages; k++) {
+    const onnxc_rt_stage *stage = &program->stages[k];
+    while (segment < stage->segment) {
+      int status = begin_segment(state, ++segment, NULL);
+      if (status != ONNXC_OK)
+        return status;
+    }
+    run_stage(state, stage);
+    if (state->stage_done)
+      state->stage_done(state->stage_done_arg, k);
+  }
+  return end_segments(state, segment);
+}
+
+static int run_started(onnxc_rt_state *state) {
+  onnxc_run *run = state->run;
+  size_t tables = 0, needed = 0, slots = 0;
+  if (!onnxc_rt_place_tables(state, NULL, &tables))
+    return onnxc_rt_fail(run, ONNXC_INTERNAL, "the descriptor is damaged");
+  if (!run->workspace || (uintptr_t)run->workspace % ONNXC_RT_ALIGN != 0)
+    return onnxc_rt_fail(run, ONNXC_USAGE, "run.workspace must be aligned to 64 bytes");
+  if (run->workspace_size < tables)
+    return onnxc_rt_fail(run, ONNXC_USAGE, "run.workspace is too small: plan first");
+  unsigned char *base = run->workspace;
+  onnxc_rt_place_tables(state, base, &tables);
+  int status = onnxc_rt_plan_shapes(state);
+  if (status == ONNXC_OK)
+    status = onnxc_rt_needed_workspace(state, &needed);
+  if (status != ONNXC_OK)
+    return status;
+  if (run->workspace_size < needed) {
+    onnxc_rt_text text = onnxc_rt_message(run);
+    onnxc_rt_put(&text, "run.workspace has ");
+    onnxc_rt_put_number(&text, (int64_t)run->workspace_size);
+    onnxc_rt_put(&text, " bytes, needed are ");
+    onnxc_rt_put_number(&text, (int64_t)needed);
+    return ONNXC_USAGE;
+  }
+  onnxc_rt_slots_size(state, 0, &slots);
+  state->scratch = base + tables + slots;
+  state->rest = base + needed;
+  state->rest_size = run->workspace_size - needed;
+  status = begin_segment(state, 0, base + tables);
+  if (status != ONNXC_OK)
+    return status;
+  if (state->threads > 1 && !run->parallel_for) {
+    state->program->team(state->threads, run_member, state);
+    return state->status;
+  }
+  return run_alone(state);
+}
+
+int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run *run) {
+  onnxc_rt_state state = onnxc_rt_start(program, weights, run);
+  return run_started(&state);
+}
+
+int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run,
+                         onnxc_rt_stage_done stage_done, void *arg) {
+  onnxc_rt_state state = onnxc_rt_start(program, weights, run);
+  state.threads = 1;
+  state.stage_done = stage_done;
+  state.stage_done_arg = arg;
+  return run_started(&state);
+}
