@@ -1,5 +1,11 @@
-/* build.c -- one compilation: model -> graph -> passes -> tile program -> code and descriptor. */
+/* build.c -- one compilation: model -> graph -> passes -> tile program -> code and descriptor.
+ *
+ * What is imported and what is lowered is always verified (a millisecond or two for a large model), so that a bug of
+ * ours is an error and never wrong machine code; debug builds verify after each pass as well.
+ */
 #include "api/api.h"
+
+#include "ir/verify.h"
 
 #include <string.h>
 
@@ -67,6 +73,7 @@ onnxc_status onnxc_build_tile(onnxc_build *build, const char *cpu) {
   double start = onnxc_seconds();
   ONNXC_TRY(onnxc_import_model(build->model, build->options, &build->arena, &build->graph));
   report_graph(build, "graph", onnxc_seconds() - start, &build->graph);
+  ONNXC_TRY(onnxc_graph_verify(&build->graph, "import"));
   onnxc_pass_options passes = {.target = build->target, .after = report_graph, .after_arg = build};
 #ifndef NDEBUG
   passes.verify = true;
@@ -75,9 +82,7 @@ onnxc_status onnxc_build_tile(onnxc_build *build, const char *cpu) {
   start = onnxc_seconds();
   onnxc_tile_program_init(&build->tile, &build->graph, build->target);
   ONNXC_TRY(onnxc_tile_lower(&build->tile));
-#ifndef NDEBUG
   ONNXC_TRY(onnxc_tile_verify(&build->tile));
-#endif
   report_tile(build, onnxc_seconds() - start);
   return ONNXC_OK;
 }
