@@ -173,14 +173,14 @@ static onnxc_layout layout_of_compute(const onnxc_graph *graph, const onnxc_node
   const onnxc_value_info *result = onnxc_value_of(graph, node->outputs[0]);
   if (compute->contraction.valid && order_of_contraction(&graph->exprs, compute, perm))
     return normalised(graph, result, layout_of_perm(compute->num_parallel, perm));
-  int64_t most = -1;
+  double most = -1; /* elements; an integer could overflow */
   onnxc_layout layout = {0};
   for (uint32_t k = 0; k < node->num_inputs; k++) {
     if (!node->inputs[k].i || onnxc_value_is_constant(graph, node->inputs[k]))
       continue;
-    int64_t count = 1;
+    double count = 1;
     for (uint32_t d = 0; d < onnxc_value_of(graph, node->inputs[k])->rank; d++)
-      count *= onnxc_dim_hint(&graph->dims, onnxc_value_of(graph, node->inputs[k])->dims[d]);
+      count *= (double)onnxc_dim_hint(&graph->dims, onnxc_value_of(graph, node->inputs[k])->dims[d]);
     if (count > most && follow_operand(graph, node, k, perm)) {
       most = count;
       layout = normalised(graph, result, layout_of_perm(compute->num_parallel, perm));

@@ -10,4 +10,7 @@ rm -rf "$WORK"
 mkdir -p "$WORK"
 trap 'rm -rf "$WORK"' EXIT # some artefacts are half a gigabyte
 export OMP_WAIT_POLICY=passive # more threads than cores must not spin
+# The memory of OpenMP's own threads is never freed.
+echo leak:libomp >"$WORK/suppressions"
+export LSAN_OPTIONS=suppressions=$WORK/suppressions:print_suppressions=0
 has_cpu() { grep -qw "$1" /proc/cpuinfo; }

@@ -272,6 +272,7 @@ void rig_run(rig *r) {
     run_on(r, onnxc_target_find(other, sizeof other - 1));
   cr_assert(r->checked > 0);
   onnxc_arena_free(&r->arena);
+  free(r);
 }
 
 /* ---- building ---- */

@@ -1,9 +1,9 @@
 /* rig.h -- runs compute statements as generated code and compares with the evaluator.
  *
- *     rig r; rig_init(&r);
- *     uint32_t a = rig_tensor(&r, ONNXC_F32, 2, (int64_t[]){m, k}, NULL);
- *     ... rig_case(&r, "name", &compute, operands, 2, &schedule);
- *     rig_run(&r);   // compiles all cases as one module, runs and checks each, frees all
+ *     rig *r = calloc(1, sizeof *r); rig_init(r);
+ *     uint32_t a = rig_tensor(r, ONNXC_F32, 2, (int64_t[]){m, k}, NULL);
+ *     ... rig_case(r, "name", &compute, operands, 2, &schedule);
+ *     rig_run(r);    // compiles all cases as one module, runs and checks each, frees all, r too
  *
  * Each case runs as code for this CPU and as code for AVX2, and each of them twice, its buffers once against the page behind and once against the page before them.
  */
