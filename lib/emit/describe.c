@@ -11,6 +11,7 @@
  */
 #include "emit/describe.h"
 #include "emit/machine.h"
+#include "tile/views.h"
 
 #include <string.h>
 
@@ -160,17 +161,13 @@ static void place_outputs(describer *d) {
 static void find_elements(describer *d) {
   uint32_t *slot = ONNXC_NEW_ARRAY(d->arena, uint32_t, d->graph->values.length);
   int32_t *segment = ONNXC_NEW_ARRAY(d->arena, int32_t, d->graph->values.length);
-  int32_t *written = ONNXC_NEW_ARRAY(d->arena, int32_t, d->num_buffers); /* segment of the stage that writes it */
-  /* The first stage that names it: readers come later, maybe segments later. */
-  for (uint32_t s = d->program->stages.length; s-- > 0;)
-    for (uint32_t k = 0; k < d->code[s].num_buffers; k++)
-      written[d->root[d->number[d->code[s].buffers[k]]]] = (int32_t)d->program->stages.data[s].segment;
   for (uint32_t v = 1; v < d->graph->values.length; v++) {
     slot[v] = d->buffer_of[v] ? d->number[d->buffer_of[v]] : ONNXC_NO_SLOT;
-    if (slot[v] == ONNXC_NO_SLOT)
+    if (slot[v] == ONNXC_NO_SLOT || !has_elements(d, (onnxc_value){v}))
       continue;
     uint32_t root = d->root[slot[v]];
-    segment[v] = d->buffers[root].kind == ONNXC_RT_INPUT ? 0 : written[root] + 1;
+    if (d->buffers[root].kind != ONNXC_RT_INPUT)
+      segment[v] = (int32_t)onnxc_tile_written_in(d->program, d->program_buffer[root]) + 1;
   }
   d->slots.element_buffer = slot;
   d->slots.element_segment = segment;

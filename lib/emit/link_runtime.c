@@ -6,6 +6,7 @@
 
 #include "rt/artefact/entry.h"
 
+#include <llvm-c/Analysis.h>
 #include <llvm-c/BitReader.h>
 #include <llvm-c/Linker.h>
 
@@ -115,5 +116,9 @@ onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_modu
   if (options->kind == ONNXC_EMIT_SHARED)
     export_prefix(module, prefix);
   onnxc_module_set_target(module->module, machine, options->target); /* the run-time's functions too */
+  char *message = NULL;                                              /* invalid IR would abort the process later */
+  if (LLVMVerifyModule(module->module, LLVMReturnStatusAction, &message))
+    return onnxc_llvm_failed(diag, "the linked module is invalid", message);
+  LLVMDisposeMessage(message);
   return ONNXC_OK;
 }

@@ -1,7 +1,7 @@
 /* cpu.c -- may this CPU run the code? CPUID says what it has, XGETBV what the operating system saves.
  *
- * Freestanding like all of the run-time (state.h), and linked into artefacts with it: open refuses a CPU with a message, so that a run
- * never dies of an illegal instruction. */
+ * Freestanding like all of the run-time (state.h), and linked into artefacts with it: open refuses a CPU with a
+ * message, so that a run never dies of an illegal instruction. */
 #include "rt/program.h"
 
 #include <stdbool.h>
@@ -18,52 +18,58 @@ static uint64_t enabled_states(void) {
 
 enum { STATE_NONE = 0, STATE_AVX = 0x6, STATE_AVX512 = 0xe6, STATE_AMX = 0x60006 };
 
+/* The leaves that tell; each is asked once, since in a virtual machine CPUID takes microseconds. */
+enum { LEAF_1, LEAF_7, LEAF_7_1, LEAF_EXTENDED, NUM_LEAVES };
+enum { EAX, EBX, ECX, EDX };
+
 typedef struct cpu_bit {
-  unsigned leaf, subleaf, reg, bit;
+  unsigned char leaf, reg, bit;
   uint64_t state; /* bits of XCR0 that it needs */
 } cpu_bit;
 
 static const cpu_bit cpu_bits[ONNXC_RT_CPU_COUNT] = {
-    [ONNXC_RT_CPU_SSE42] = {1, 0, 2, 20, STATE_NONE},
-    [ONNXC_RT_CPU_POPCNT] = {1, 0, 2, 23, STATE_NONE},
-    [ONNXC_RT_CPU_MOVBE] = {1, 0, 2, 22, STATE_NONE},
-    [ONNXC_RT_CPU_AVX] = {1, 0, 2, 28, STATE_AVX},
-    [ONNXC_RT_CPU_F16C] = {1, 0, 2, 29, STATE_AVX},
-    [ONNXC_RT_CPU_FMA] = {1, 0, 2, 12, STATE_AVX},
-    [ONNXC_RT_CPU_LZCNT] = {0x80000001U, 0, 2, 5, STATE_NONE},
-    [ONNXC_RT_CPU_BMI1] = {7, 0, 1, 3, STATE_NONE},
-    [ONNXC_RT_CPU_BMI2] = {7, 0, 1, 8, STATE_NONE},
-    [ONNXC_RT_CPU_AVX2] = {7, 0, 1, 5, STATE_AVX},
-    [ONNXC_RT_CPU_AVX512F] = {7, 0, 1, 16, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512CD] = {7, 0, 1, 28, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512BW] = {7, 0, 1, 30, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512DQ] = {7, 0, 1, 17, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512VL] = {7, 0, 1, 31, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512IFMA] = {7, 0, 1, 21, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512VBMI] = {7, 0, 2, 1, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512VBMI2] = {7, 0, 2, 6, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512VNNI] = {7, 0, 2, 11, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512BITALG] = {7, 0, 2, 12, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512VPOPCNTDQ] = {7, 0, 2, 14, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512BF16] = {7, 1, 0, 5, STATE_AVX512},
-    [ONNXC_RT_CPU_AVX512FP16] = {7, 0, 3, 23, STATE_AVX512},
-    [ONNXC_RT_CPU_GFNI] = {7, 0, 2, 8, STATE_NONE},
-    [ONNXC_RT_CPU_AVXVNNI] = {7, 1, 0, 4, STATE_AVX},
-    [ONNXC_RT_CPU_AMX_TILE] = {7, 0, 3, 24, STATE_AMX},
-    [ONNXC_RT_CPU_AMX_BF16] = {7, 0, 3, 22, STATE_AMX},
-    [ONNXC_RT_CPU_AMX_INT8] = {7, 0, 3, 25, STATE_AMX},
+    [ONNXC_RT_CPU_SSE42] = {LEAF_1, ECX, 20, STATE_NONE},
+    [ONNXC_RT_CPU_POPCNT] = {LEAF_1, ECX, 23, STATE_NONE},
+    [ONNXC_RT_CPU_MOVBE] = {LEAF_1, ECX, 22, STATE_NONE},
+    [ONNXC_RT_CPU_AVX] = {LEAF_1, ECX, 28, STATE_AVX},
+    [ONNXC_RT_CPU_F16C] = {LEAF_1, ECX, 29, STATE_AVX},
+    [ONNXC_RT_CPU_FMA] = {LEAF_1, ECX, 12, STATE_AVX},
+    [ONNXC_RT_CPU_LZCNT] = {LEAF_EXTENDED, ECX, 5, STATE_NONE},
+    [ONNXC_RT_CPU_BMI1] = {LEAF_7, EBX, 3, STATE_NONE},
+    [ONNXC_RT_CPU_BMI2] = {LEAF_7, EBX, 8, STATE_NONE},
+    [ONNXC_RT_CPU_AVX2] = {LEAF_7, EBX, 5, STATE_AVX},
+    [ONNXC_RT_CPU_AVX512F] = {LEAF_7, EBX, 16, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512CD] = {LEAF_7, EBX, 28, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512BW] = {LEAF_7, EBX, 30, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512DQ] = {LEAF_7, EBX, 17, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512VL] = {LEAF_7, EBX, 31, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512IFMA] = {LEAF_7, EBX, 21, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512VBMI] = {LEAF_7, ECX, 1, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512VBMI2] = {LEAF_7, ECX, 6, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512VNNI] = {LEAF_7, ECX, 11, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512BITALG] = {LEAF_7, ECX, 12, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512VPOPCNTDQ] = {LEAF_7, ECX, 14, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512BF16] = {LEAF_7_1, EAX, 5, STATE_AVX512},
+    [ONNXC_RT_CPU_AVX512FP16] = {LEAF_7, EDX, 23, STATE_AVX512},
+    [ONNXC_RT_CPU_GFNI] = {LEAF_7, ECX, 8, STATE_NONE},
+    [ONNXC_RT_CPU_AVXVNNI] = {LEAF_7_1, EAX, 4, STATE_AVX},
+    [ONNXC_RT_CPU_AMX_TILE] = {LEAF_7, EDX, 24, STATE_AMX},
+    [ONNXC_RT_CPU_AMX_BF16] = {LEAF_7, EDX, 22, STATE_AMX},
+    [ONNXC_RT_CPU_AMX_INT8] = {LEAF_7, EDX, 25, STATE_AMX},
 };
 
 uint64_t onnxc_rt_host_cpu(void) {
   enum { OSXSAVE = 27 };
-  unsigned words[4] = {0};
+  static const unsigned asked[NUM_LEAVES][2] = {{1, 0}, {7, 0}, {7, 1}, {0x80000001U, 0}};
+  unsigned words[NUM_LEAVES][4] = {{0}};
   uint64_t states = 0, result = 0;
-  if (__get_cpuid(1, &words[0], &words[1], &words[2], &words[3]) && words[2] >> OSXSAVE & 1)
+  for (unsigned k = 0; k < NUM_LEAVES; k++) /* a leaf that the CPU does not have leaves zeros */
+    __get_cpuid_count(asked[k][0], asked[k][1], &words[k][EAX], &words[k][EBX], &words[k][ECX], &words[k][EDX]);
+  if (words[LEAF_1][ECX] >> OSXSAVE & 1)
     states = enabled_states();
   for (unsigned k = 0; k < ONNXC_RT_CPU_COUNT; k++) {
     const cpu_bit *bit = &cpu_bits[k];
-    if (__get_cpuid_count(bit->leaf, bit->subleaf, &words[0], &words[1], &words[2], &words[3]) &&
-        words[bit->reg] >> bit->bit & 1 && (states & bit->state) == bit->state)
+    if (words[bit->leaf][bit->reg] >> bit->bit & 1 && (states & bit->state) == bit->state)
       result |= (uint64_t)1 << k;
   }
   return result;
