@@ -1,7 +1,8 @@
 /* views.c -- see views.h.
  *
  * A concat's input may be written straight into the result if it is computed here, is no graph output, appears in no
- * other concat, is not reshaped (a reshape wants dense memory) and lies in the same storage order with no larger halo
+ * other concat, is not reshaped (a reshape wants dense memory), binds no symbol (a run reads it between segments, while
+ * the rest of the result may be unwritten) and lies in the same storage order with no larger halo
  * than the result. Concats are visited last first, so a chain of them (a dense block) ends in one buffer.
  */
 #include "tile/views.h"
@@ -135,6 +136,9 @@ void onnxc_tile_place_views(onnxc_tile_program *program, const uint32_t *buffer_
   placer p = {program, buffer_of, ONNXC_NEW_ARRAY(graph->arena, bool, graph->values.length)};
   for (uint32_t k = 0; k < graph->outputs.length; k++)
     p.pinned[graph->outputs.data[k].i] = true;
+  for (uint32_t s = 1; s < graph->dims.symbols.length; s++)
+    if (graph->dims.symbols.data[s].source == ONNXC_SYM_ELEMENT)
+      p.pinned[graph->dims.symbols.data[s].index] = true;
   for (uint32_t n = 0; n < graph->order.length; n++) {
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
     if (node->op == ONNXC_OP_RESHAPE)
@@ -229,6 +233,13 @@ static bool writes(const onnxc_tile_program *program, const onnxc_block *block, 
     }
   }
   return false;
+}
+
+uint32_t onnxc_tile_written_in(const onnxc_tile_program *program, uint32_t root) {
+  for (uint32_t k = program->stages.length; k-- > 0;)
+    if (writes(program, &program->stages.data[k].body, root))
+      return program->stages.data[k].segment;
+  return 0;
 }
 
 void onnxc_tile_number_segments(onnxc_tile_program *program) {

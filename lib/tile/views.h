@@ -15,5 +15,7 @@ uint32_t onnxc_tile_flat_view(onnxc_tile_program *program, uint32_t buffer);
 bool onnxc_tile_same_place(const onnxc_tile_program *program, uint32_t a, uint32_t b);
 /* Gives each stage its segment: one more behind each stage that computes an element some later stage's dims need. */
 void onnxc_tile_number_segments(onnxc_tile_program *program);
+/* The segment of the last stage that writes to a buffer which lies in no other; 0 if none does. */
+uint32_t onnxc_tile_written_in(const onnxc_tile_program *program, uint32_t root);
 
 #endif
