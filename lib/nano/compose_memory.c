@@ -405,7 +405,7 @@ LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec,
 }
 
 static onnxc_dim result_offset(compose *c, uint32_t result, uint32_t row, uint32_t vec) {
-  onnxc_dim index[ONNXC_MAX_RANK];
+  onnxc_dim index[ONNXC_MAX_RANK] = {{0}};
   for (uint32_t d = 0; d < c->compute->num_parallel; d++)
     index[d] = onnxc_compose_index(c, d, row, vec);
   return offset_of(c, &c->results[result], index);

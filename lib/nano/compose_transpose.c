@@ -49,8 +49,8 @@ static void transpose_chunks(compose *c, LLVMValueRef *w, uint32_t count, uint32
   for (uint32_t odd = 0; odd < 2; odd++) {
     square half;
     for (uint32_t k = 0; k < count / 2; k++)
-      half[k] = sort_chunks(c, w[2 * k], w[2 * k + 1], chunk, odd);
-    transpose_chunks(c, half, count / 2, chunk, out + odd * stride, 2 * stride);
+      half[k] = sort_chunks(c, w[(size_t)2 * k], w[(size_t)2 * k + 1], chunk, odd);
+    transpose_chunks(c, half, count / 2, chunk, out + (size_t)odd * stride, 2 * stride);
   }
 }
 
@@ -61,7 +61,7 @@ bool onnxc_compose_transposes(const compose *c, int64_t bytes) {
 
 void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes) {
   uint32_t n = c->lanes, chunk = (uint32_t)(CHUNK / bytes);
-  square done;
+  square done = {NULL};
   for (uint32_t group = 1; group < chunk; group *= 2) {
     /* Rows i and i+group of each block of 2*group. */
     for (uint32_t i = 0; i < n; i++) {
@@ -82,7 +82,7 @@ void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes) {
       column |= i & bit ? mirror : 0;
     for (uint32_t g = 0; g < n / chunk; g++)
       w[g] = v[g * chunk + i];
-    transpose_chunks(c, w, n / chunk, chunk, done + column, chunk);
+    transpose_chunks(c, w, n / chunk, chunk, done + (size_t)column, chunk);
   }
   for (uint32_t i = 0; i < n; i++)
     v[i] = done[i];

@@ -15,7 +15,7 @@ static LLVMValueRef like(const onnxc_gen *gen, LLVMValueRef model, int64_t value
 LLVMValueRef onnxc_gen_iota(const onnxc_gen *gen, LLVMTypeRef element, uint32_t lanes, int64_t step) {
   LLVMValueRef *values = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, lanes);
   for (uint32_t i = 0; i < lanes; i++)
-    values[i] = LLVMConstInt(element, (unsigned long long)((int64_t)i * step), true);
+    values[i] = LLVMConstInt(element, i * (uint64_t)step, true);
   return LLVMConstVector(values, lanes);
 }
 

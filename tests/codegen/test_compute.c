@@ -108,7 +108,7 @@ Test(compute, elementwise_strides_and_broadcasts) {
   onnxc_exprs *pool = &r->graph.exprs;
   uint32_t lanes = lanes_of(r, ONNXC_F32);
   for (int64_t stride = -2; stride <= 5; stride++)
-    for (int64_t n = 1; n < 3 * lanes; n += lanes - 5) {
+    for (int64_t n = 1; n < 3 * (int64_t)lanes; n += lanes - 5) {
       onnxc_compute c = {.num_results = 1};
       rig_extents(r, &c, 2, 0, (int64_t[]){3, n});
       int64_t width = llabs(stride) * (n - 1) + 1;
