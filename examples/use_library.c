@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define JOIN_(a, b) a##_##b
-#define JOIN(a, b) JOIN_(a, b)
+#define JOIN_(a, b)    a##_##b
+#define JOIN(a, b)     JOIN_(a, b)
 #define CALL(function) JOIN(MODEL, function)
 
 /* Memory for a tensor of the model, zeros; 16 bytes are enough for an element of any type. */

@@ -4,8 +4,10 @@
  *     onnxc_model *model;
  *     onnxc_program *program;
  *     if (onnxc_load(context, "model.onnx", &model) == ONNXC_OK &&
- *         onnxc_compile(model, NULL, &program) == ONNXC_OK) { ... onnxc_plan(program, &run); onnxc_run_program(program, &run); }
- *     else fputs(onnxc_message(context), stderr);
+ *         onnxc_compile(model, NULL, &program) == ONNXC_OK) {
+ *       ... onnxc_plan(program, &run); ... onnxc_run_program(program, &run);
+ *     } else
+ *       fputs(onnxc_message(context), stderr);
  *
  * Objects of one context are used by one thread at a time; programs are immutable and may be planned and run by any
  * number of threads. The library never exits, aborts or prints. Status codes: status.h.
@@ -65,11 +67,11 @@ typedef enum onnxc_emit {
 } onnxc_emit;
 
 typedef struct onnxc_options { /* zero = default */
-  const char *cpu;     /* LLVM CPU name; NULL or "native" = this machine */
-  const char *triple;  /* NULL = this machine */
-  const char *prefix;  /* of the symbols of a library; NULL = from the output's name */
-  int weights_in_file; /* emit: weights in OUT.weights, not in the artefact */
-  int threads;         /* emit: 1 = no OpenMP in the artefact; 0 = default (1) */
+  const char *cpu;             /* LLVM CPU name; NULL or "native" = this machine */
+  const char *triple;          /* NULL = this machine */
+  const char *prefix;          /* of the symbols of a library; NULL = from the output's name */
+  int weights_in_file;         /* emit: weights in OUT.weights, not in the artefact */
+  int threads;                 /* emit: 1 = no OpenMP in the artefact; 0 = default (1) */
   const onnxc_dim_setting *dims;
   size_t num_dims;
   const onnxc_shape_setting *shapes;
@@ -88,10 +90,10 @@ const onnxc_model_info *onnxc_program_describe(const onnxc_program *program);
 /* Statistics of the compilation. */
 typedef struct onnxc_stats {
   int source_nodes, folded_nodes, groups; /* groups: compiled stages; folded: source nodes whose results were known */
-  size_t weights_size;     /* bytes of packed weights */
-  int64_t static_workspace;/* bytes, or -1 when it depends on dims */
+  size_t weights_size;                    /* bytes of packed weights */
+  int64_t static_workspace;               /* bytes, or -1 when it depends on dims */
   double load_seconds, compile_seconds;
-  double flops;            /* floating-point operations of a run's contractions; 0 when it depends on dims */
+  double flops; /* floating-point operations of a run's contractions; 0 when it depends on dims */
 } onnxc_stats;
 void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats);
 /* See runtime.h. A failure's message stands in run->message. */
@@ -114,8 +116,8 @@ onnxc_status onnxc_emit_file(onnxc_model *model, const onnxc_options *options, o
 
 /* The reference: evaluates the model without any generated code, slowly. outputs has room for all outputs of the
  * model; their data is allocated by `allocate` (tag 1 + k), at least one byte. */
-onnxc_status onnxc_evaluate(onnxc_model *model, const onnxc_tensor *inputs, size_t num_inputs,
-                            onnxc_tensor *outputs, onnxc_allocate allocate, void *allocate_arg);
+onnxc_status onnxc_evaluate(onnxc_model *model, const onnxc_tensor *inputs, size_t num_inputs, onnxc_tensor *outputs,
+                            onnxc_allocate allocate, void *allocate_arg);
 
 /* The target table, one line a CPU, and what this host is; NUL-terminated text owned by the context. */
 const char *onnxc_describe_targets(onnxc_context *context);

@@ -9,6 +9,10 @@
  *     NAME_plan(model, &run);            // checks shapes; fills out[].dims and workspace_size
  *     out[0].data = ...; run.workspace = aligned_alloc(64, run.workspace_size);
  *     NAME_run(model, &run);
+ *
+ * The structs keep their layout as long as ONNXC_ABI_VERSION stays: what a run can ask for grows through
+ * onnxc_run.reserved, what a model tells about itself through new flags and at the end of onnxc_model_info, which
+ * callers only see by address.
  */
 #ifndef ONNXC_RUNTIME_H
 #define ONNXC_RUNTIME_H
@@ -53,25 +57,26 @@ enum {
 
 /* Runs body(arg, task, thread) for task = 0..tasks-1, any order, any threads, and returns when all
  * are done; thread < num_threads of the run, and no two bodies of one thread number at once. */
-typedef void (*onnxc_parallel_for)(void *pool, int64_t tasks,
-                                   void (*body)(void *arg, int64_t task, int thread), void *arg);
+typedef void (*onnxc_parallel_for)(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread),
+                                   void *arg);
 /* Memory for sizes that depend on data, 64-byte aligned; tag: 0 workspace, 1+k output k. NULL = no memory. Each call
  * gives new memory, which the caller frees: the workspace's after the run. */
 typedef void *(*onnxc_allocate)(void *arg, size_t size, int tag);
 
 /* One run; the caller's, zero-initialised. */
 typedef struct onnxc_run {
-  onnxc_tensor *inputs;      /* in: num_inputs of the model; data, dtype, rank, dims */
-  onnxc_tensor *outputs;     /* num_outputs; plan sets dtype, rank and dims (-1: known only after the run); data is
-                                the caller's, large enough; or NULL where the output is ONNXC_TENSOR_DYNAMIC */
-  void *workspace;           /* in for run: workspace_size bytes, 64-byte aligned */
-  size_t workspace_size;     /* out of plan (for num_threads), in for run */
-  int num_threads;           /* 0 or 1: the calling thread alone */
+  onnxc_tensor *inputs;  /* in: num_inputs of the model; data, dtype, rank, dims */
+  onnxc_tensor *outputs; /* num_outputs; plan sets dtype, rank and dims (-1: known only after the run); data is
+                            the caller's, large enough; or NULL where the output is ONNXC_TENSOR_DYNAMIC */
+  void *workspace;       /* in for run: workspace_size bytes, 64-byte aligned */
+  size_t workspace_size; /* out of plan (for num_threads), in for run */
+  int num_threads;       /* 0 or 1: the calling thread alone */
   onnxc_parallel_for parallel_for; /* NULL: the model's own driver (OpenMP if it was compiled with one) */
   void *pool;
-  onnxc_allocate allocate;   /* needed only when an output is ONNXC_TENSOR_DYNAMIC */
+  onnxc_allocate allocate; /* needed only when an output is ONNXC_TENSOR_DYNAMIC */
   void *allocate_arg;
-  char message[256];         /* out: what went wrong */
+  uint64_t reserved[8]; /* zero: what later versions let a run ask for; a model refuses what it does not know */
+  char message[256];    /* out: what went wrong */
 } onnxc_run;
 
 typedef struct onnxc_model_info {
@@ -79,9 +84,9 @@ typedef struct onnxc_model_info {
   int32_t num_inputs, num_outputs;
   const onnxc_tensor_info *inputs, *outputs;
   const char *name;
-  const char *target;        /* "x86_64 znver5 avx512f,..." */
-  size_t weights_size;       /* bytes */
-  int32_t num_stages;        /* compiled groups */
+  const char *target;  /* "x86_64 znver5 avx512f,..." */
+  size_t weights_size; /* bytes */
+  int32_t num_stages;  /* compiled groups */
 } onnxc_model_info;
 
 #ifdef __cplusplus

@@ -23,7 +23,10 @@ void onnxc_jit_free(onnxc_jit *jit);
 typedef struct onnxc_weights {
   size_t size;
   uint32_t num_pieces;
-  struct onnxc_weight_piece { size_t offset, size; const void *data; } *pieces; /* borrowed from the graph */
+  struct onnxc_weight_piece {
+    size_t offset, size;
+    const void *data;
+  } *pieces; /* borrowed from the graph */
 } onnxc_weights;
 onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, const onnxc_tile_program *program,
                             const onnxc_stage_code *stages, onnxc_arena *arena);
@@ -32,12 +35,13 @@ typedef struct onnxc_emit_options {
   onnxc_emit kind;
   const char *path, *prefix;
   const onnxc_target *target;
-  const char *triple;      /* NULL = host */
+  const char *triple; /* NULL = host */
   bool weights_in_file;
   int threads;
 } onnxc_emit_options;
 /* Consumes the module. Writes the artefact; temporary files are removed. */
-onnxc_status onnxc_emit_module(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module, const onnxc_rt_program *program,
-                               const onnxc_weights *weights, const onnxc_emit_options *options);
+onnxc_status onnxc_emit_module(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                               const onnxc_rt_program *program, const onnxc_weights *weights,
+                               const onnxc_emit_options *options);
 
 #endif

@@ -12,18 +12,18 @@
 
 /* What a stage's code receives. One a thread. */
 typedef struct onnxc_stage_context {
-  const int64_t *dims;    /* value of each dim slot */
-  void *const *buffers;   /* base address of each buffer slot */
-  void *scratch;          /* 64-byte aligned, this thread's */
+  const int64_t *dims;  /* value of each dim slot */
+  void *const *buffers; /* base address of each buffer slot */
+  void *scratch;        /* 64-byte aligned, this thread's */
 } onnxc_stage_context;
 typedef void (*onnxc_stage_fn)(const onnxc_stage_context *context, int64_t first_task, int64_t last_task);
 
 /* Dim slots are computed in order; a slot's arguments are earlier slots (dims) or immediate words. */
 typedef enum onnxc_rt_dim_op {
-  ONNXC_RT_CONST,      /* a = the value */
-  ONNXC_RT_INPUT_DIM,  /* dim b of input a */
-  ONNXC_RT_ELEMENT,    /* integer element b of buffer slot a, of dtype c */
-  ONNXC_RT_ADD,        /* slots a, b */
+  ONNXC_RT_CONST,     /* a = the value */
+  ONNXC_RT_INPUT_DIM, /* dim b of input a */
+  ONNXC_RT_ELEMENT,   /* integer element b of buffer slot a, of dtype c */
+  ONNXC_RT_ADD,       /* slots a, b */
   ONNXC_RT_MUL,
   ONNXC_RT_FLOORDIV,
   ONNXC_RT_MOD,
@@ -37,11 +37,11 @@ typedef struct onnxc_rt_dim {
 } onnxc_rt_dim;
 
 typedef enum onnxc_rt_buffer_kind {
-  ONNXC_RT_INPUT,    /* index = input number */
-  ONNXC_RT_OUTPUT,   /* index = output number */
-  ONNXC_RT_WEIGHT,   /* index = byte offset in the weights */
-  ONNXC_RT_WORKSPACE,/* index = workspace slot: see slots */
-  ONNXC_RT_VIEW      /* index = buffer slot, offset_dim = byte offset in it */
+  ONNXC_RT_INPUT,     /* index = input number */
+  ONNXC_RT_OUTPUT,    /* index = output number */
+  ONNXC_RT_WEIGHT,    /* index = byte offset in the weights */
+  ONNXC_RT_WORKSPACE, /* index = workspace slot: see slots */
+  ONNXC_RT_VIEW       /* index = buffer slot, offset_dim = byte offset in it */
 } onnxc_rt_buffer_kind;
 typedef struct onnxc_rt_buffer {
   int32_t kind, segment;
@@ -53,14 +53,14 @@ typedef struct onnxc_rt_buffer {
 /* A workspace slot holds buffers with disjoint lifetimes. Static programs have offsets planned at
  * compile time (offset >= 0); otherwise slots lie one behind the other, each as large as its largest buffer. */
 typedef struct onnxc_rt_slot {
-  int64_t offset;     /* bytes, or -1 = planned at run time */
-  int64_t size_dim;   /* dim slot: bytes, the maximum over its buffers */
+  int64_t offset;   /* bytes, or -1 = planned at run time */
+  int64_t size_dim; /* dim slot: bytes, the maximum over its buffers */
   int32_t segment, reserved;
 } onnxc_rt_slot;
 
 typedef struct onnxc_rt_stage {
-  int32_t function, segment; /* index into functions */
-  int64_t tasks_dim;         /* dim slot: number of tasks */
+  int32_t function, segment;    /* index into functions */
+  int64_t tasks_dim;            /* dim slot: number of tasks */
   int64_t buffers, num_buffers; /* range in buffer_lists: which buffer slot each of the function's pointers is */
   int64_t dims, num_dims;       /* range in dim_lists: which dim slot each of the function's integers is */
   int64_t flops_dim;            /* dim slot: floating-point operations of its contractions */
@@ -83,19 +83,21 @@ typedef void (*onnxc_rt_member)(void *arg, int thread, int threads, void (*barri
 typedef void (*onnxc_rt_team)(int threads, onnxc_rt_member member, void *arg);
 
 /* What compiled code asks of an x86-64 CPU: all that LLVM may select for the CPU it was compiled for. */
+// clang-format off
 #define ONNXC_RT_CPU_FEATURES(X)                                                                                       \
   X(SSE42, "sse4.2") X(POPCNT, "popcnt") X(MOVBE, "movbe") X(AVX, "avx") X(F16C, "f16c") X(FMA, "fma")                 \
-  X(LZCNT, "lzcnt") X(BMI1, "bmi") X(BMI2, "bmi2") X(AVX2, "avx2") X(AVX512F, "avx512f") X(AVX512CD, "avx512cd")      \
+  X(LZCNT, "lzcnt") X(BMI1, "bmi") X(BMI2, "bmi2") X(AVX2, "avx2") X(AVX512F, "avx512f") X(AVX512CD, "avx512cd")       \
   X(AVX512BW, "avx512bw") X(AVX512DQ, "avx512dq") X(AVX512VL, "avx512vl") X(AVX512IFMA, "avx512ifma")                  \
   X(AVX512VBMI, "avx512vbmi") X(AVX512VBMI2, "avx512vbmi2") X(AVX512VNNI, "avx512vnni")                                \
   X(AVX512BITALG, "avx512bitalg") X(AVX512VPOPCNTDQ, "avx512vpopcntdq") X(AVX512BF16, "avx512bf16")                    \
-  X(AVX512FP16, "avx512fp16") X(GFNI, "gfni") X(AVXVNNI, "avxvnni") X(AMX_TILE, "amx-tile")                            \
-  X(AMX_BF16, "amx-bf16") X(AMX_INT8, "amx-int8")
+  X(AVX512FP16, "avx512fp16") X(GFNI, "gfni") X(AVXVNNI, "avxvnni") X(AMX_TILE, "amx-tile") X(AMX_BF16, "amx-bf16")    \
+  X(AMX_INT8, "amx-int8")
+// clang-format on
 typedef enum onnxc_rt_cpu_feature {
 #define X(NAME, text) ONNXC_RT_CPU_##NAME,
   ONNXC_RT_CPU_FEATURES(X)
 #undef X
-  ONNXC_RT_CPU_COUNT
+      ONNXC_RT_CPU_COUNT
 } onnxc_rt_cpu_feature;
 
 /* Planning keeps the dim slots on the stack, so a program has at most this many. */
@@ -112,12 +114,12 @@ typedef struct onnxc_rt_program {
   const onnxc_rt_constraint *constraints;
   const int64_t *buffer_lists, *dim_lists;
   const onnxc_stage_fn *functions;
-  const void *weights;        /* NULL when bound at open */
-  int64_t static_workspace;   /* bytes of all slots when offsets are static, else -1 */
-  int64_t scratch_size;       /* bytes a thread */
-  uint64_t cpu_features;      /* 1 << ONNXC_RT_CPU_... that the code needs; checked by open */
-  int64_t flops_dim;          /* dim slot: floating-point operations of the contractions of a run, or -1 */
-  onnxc_rt_team team;         /* NULL: threads only through parallel_for */
+  const void *weights;      /* NULL when bound at open */
+  int64_t static_workspace; /* bytes of all slots when offsets are static, else -1 */
+  int64_t scratch_size;     /* bytes a thread */
+  uint64_t cpu_features;    /* 1 << ONNXC_RT_CPU_... that the code needs; checked by open */
+  int64_t flops_dim;        /* dim slot: floating-point operations of the contractions of a run, or -1 */
+  onnxc_rt_team team;       /* NULL: threads only through parallel_for */
 } onnxc_rt_program;
 
 /* The parts of `onnxc_run` are described in runtime.h. weights overrides program->weights when not NULL. All return an
