@@ -148,6 +148,9 @@ static int check_inputs(onnxc_rt_state *state) {
   const onnxc_model_info *info = &state->program->info;
   if ((info->num_inputs > 0 && !run->inputs) || (info->num_outputs > 0 && !run->outputs))
     return onnxc_rt_fail(run, ONNXC_USAGE, "run.inputs or run.outputs is NULL");
+  for (size_t k = 0; k < sizeof run->reserved / sizeof *run->reserved; k++)
+    if (run->reserved[k] != 0)
+      return onnxc_rt_fail(run, ONNXC_USAGE, "run.reserved is not zero: the run asks for what this model cannot do");
   for (int32_t k = 0; k < info->num_inputs; k++) {
     const onnxc_tensor *tensor = &run->inputs[k];
     const onnxc_tensor_info *want = &info->inputs[k];

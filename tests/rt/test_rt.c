@@ -236,6 +236,15 @@ Test(rt, refuses_wrong_calls) {
   cr_expect_str_eq(run.message, "the shapes are so large that sizes overflow");
   run.inputs = NULL;
   cr_expect_eq(onnxc_rt_plan(&program, NULL, &run), ONNXC_USAGE);
+  run.inputs = &in;
+  for (size_t k = 0; k < sizeof run.reserved / sizeof *run.reserved; k++) { /* a caller newer than the model */
+    in.dims[0] = 8;
+    run.reserved[k] = 1;
+    cr_expect_eq(onnxc_rt_plan(&program, NULL, &run), ONNXC_USAGE);
+    cr_expect_eq(onnxc_rt_run(&program, NULL, &run), ONNXC_USAGE);
+    run.reserved[k] = 0;
+  }
+  cr_expect_eq(onnxc_rt_plan(&program, NULL, &run), ONNXC_OK);
 }
 
 Test(rt, refuses_wrong_memory) {
