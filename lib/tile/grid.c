@@ -49,6 +49,12 @@ onnxc_dim onnxc_grid_tasks(onnxc_tile_program *program, const onnxc_block *body)
   return tasks;
 }
 
+/* Amounts of work are only compared: one that overflows is as large as can be. */
+static int64_t times(int64_t a, int64_t b) {
+  int64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
+
 static int64_t round_to(int64_t value, int64_t multiple) {
   int64_t rounded = value / multiple * multiple;
   return rounded < multiple ? multiple : rounded;
@@ -98,23 +104,23 @@ static void cut_product(cutter *c) {
   const onnxc_compute *compute = c->stmt->compute;
   int64_t reduced = 1, width = (int64_t)s->vecs * s->lanes;
   for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
-    reduced *= c->extent[k] > 0 ? c->extent[k] : 1;
-  int64_t bytes = reduced * (int64_t)onnxc_dtype_bytes(compute->acc_dtype[0]);
+    reduced = times(reduced, c->extent[k] > 0 ? c->extent[k] : 1);
+  int64_t bytes = times(reduced, (int64_t)onnxc_dtype_bytes(compute->acc_dtype[0]));
   cut_panels(c, round_to(c->program->target->l2_bytes / 2 / (bytes ? bytes : 1), width), width);
   c->block[s->row] = row_block(c, s->row);
-  int64_t work = reduced * (c->block[s->vec] ? c->block[s->vec] : c->extent[s->vec]) *
-                 (c->block[s->row] ? c->block[s->row] : c->extent[s->row]);
+  int64_t work = times(times(reduced, c->block[s->vec] ? c->block[s->vec] : c->extent[s->vec]),
+                       c->block[s->row] ? c->block[s->row] : c->extent[s->row]);
   for (uint32_t k = compute->num_parallel; k-- > 0;) { /* innermost first: take a few together while tasks are small */
     int index = s->order[k];
     if (index == s->row || index == s->vec)
       continue;
     int64_t together = work > 0 && work < PRODUCT_WORK ? PRODUCT_WORK / work : 1;
     if (together >= c->extent[index] && c->known[index]) {
-      work *= c->extent[index] > 0 ? c->extent[index] : 1;
+      work = times(work, c->extent[index] > 0 ? c->extent[index] : 1);
       continue;
     }
     c->block[index] = together;
-    work *= together;
+    work = times(work, together);
   }
 }
 
@@ -123,11 +129,11 @@ static void cut_others(cutter *c) {
   const onnxc_compute *compute = c->stmt->compute;
   int64_t work = 1;
   for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
-    work *= c->extent[k] > 0 ? c->extent[k] : 1;
+    work = times(work, c->extent[k] > 0 ? c->extent[k] : 1);
   for (uint32_t k = compute->num_parallel; k-- > 0;) {
     int index = s->order[k];
-    if (work * c->extent[index] <= TASK_WORK) {
-      work *= c->extent[index] > 0 ? c->extent[index] : 1;
+    if (times(work, c->extent[index]) <= TASK_WORK) {
+      work = times(work, c->extent[index] > 0 ? c->extent[index] : 1);
       continue;
     }
     int64_t block = work < TASK_WORK ? TASK_WORK / work : 1;
@@ -137,7 +143,7 @@ static void cut_others(cutter *c) {
       block = round_to(block, s->rows);
     if (block < c->extent[index] || !c->known[index])
       c->block[index] = block;
-    work *= block;
+    work = times(work, block);
   }
 }
 

@@ -14,6 +14,9 @@
 
 #include <stdlib.h>
 
+/* Extents are only weighed here, so larger ones count as this. */
+#define MAX_EXTENT ((int64_t)1 << 40)
+
 typedef struct model {
   const onnxc_tile_program *program;
   const onnxc_compute *compute;
@@ -233,11 +236,10 @@ static void choose_order(const model *m, onnxc_schedule *s) {
         weight[k] = llabs(access->stride[k]);
   }
   if (is_product(m) && s->row >= 0 && s->vec >= 0 && s->vec < (int)c->num_parallel) {
-    int64_t reduced = 1;
+    double panel = (double)s->vecs * m->lanes * (double)onnxc_dtype_bytes(c->acc_dtype[0]);
     for (uint32_t k = c->num_parallel; k < m->num_indices; k++)
-      reduced *= m->extent[k];
-    int64_t panel = reduced * s->vecs * m->lanes * (int64_t)onnxc_dtype_bytes(c->acc_dtype[0]);
-    bool panel_stays = panel <= (int64_t)m->target->l1_bytes / 2; /* then the rows run inside of it */
+      panel *= (double)m->extent[k];
+    bool panel_stays = panel <= (double)m->target->l1_bytes / 2; /* then the rows run inside of it */
     weight[s->row] = panel_stays ? 0 : 1;
     weight[s->vec] = panel_stays ? 1 : 0;
     for (uint32_t k = 0; k < c->num_parallel; k++)
@@ -267,6 +269,8 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt) {
       m.extent[k] = onnxc_dim_hint(&program->graph->dims, stmt->box_size[k]);
     if (m.extent[k] < 0)
       m.extent[k] = 0;
+    if (m.extent[k] > MAX_EXTENT)
+      m.extent[k] = MAX_EXTENT;
   }
   m.free_order = c->num_reduce > 0;
   for (uint32_t j = 0; j < c->num_results; j++) {
