@@ -12,12 +12,12 @@
 static _Thread_local int64_t fail_countdown;
 static _Thread_local int64_t allocation_count;
 
-void *onnxc_mem_alloc(size_t size) {
+static bool fails_now(void) {
   allocation_count++;
-  if (fail_countdown > 0 && --fail_countdown == 0)
-    return NULL;
-  return malloc(size ? size : 1);
+  return fail_countdown > 0 && --fail_countdown == 0;
 }
+
+void *onnxc_mem_alloc(size_t size) { return fails_now() ? NULL : malloc(size ? size : 1); }
 
 void onnxc_mem_free(void *memory) { free(memory); }
 
@@ -67,7 +67,7 @@ static unsigned char *place_in(onnxc_arena_block *block, size_t size, size_t ali
 
 void *onnxc_arena_try_alloc(onnxc_arena *arena, size_t size) {
   size_t align = size >= 4096 ? 64 : 16;
-  if (size > SIZE_MAX / 2 || (arena->limit && size > arena->limit - arena->used))
+  if (fails_now() || size > SIZE_MAX / 2 || (arena->limit && size > arena->limit - arena->used))
     return NULL;
   unsigned char *memory = arena->last ? place_in(arena->last, size, align) : NULL;
   if (!memory) {

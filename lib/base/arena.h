@@ -21,9 +21,9 @@
 void *onnxc_mem_alloc(size_t size); /* malloc; NULL when out of memory */
 void onnxc_mem_free(void *memory);
 
-/* Test hook: the n-th allocation from now (1 = the next one) of this thread
- * fails, once; 0 switches it off. Returns how many allocations this thread has
- * made since the last call. */
+/* Test hook: the n-th allocation from now (1 = the next one) of this thread, from
+ * the system or from an arena, fails, once; 0 switches it off. Returns how many
+ * allocations this thread has made since the last call. */
 int64_t onnxc_mem_fail_at(int64_t n);
 
 /* ---- guard ---- */
