@@ -386,7 +386,7 @@ Test(load_model, functions_without_end) {
     wire_opset(&model, 8, "local", 1);
     int levels = kind ? 60 : 1;
     for (int i = 0; i < levels; i++) {
-      char name[8], next[8];
+      char name[16], next[16];
       snprintf(name, sizeof name, "f%d", i);
       snprintf(next, sizeof next, "f%d", kind ? i + 1 : 0);
       wire_buffer calls[2] = {call_of(next, "a", "x", "t"), call_of(next, "b", "t", "y")};
