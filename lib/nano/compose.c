@@ -295,6 +295,7 @@ onnxc_status onnxc_compose(onnxc_gen *gen, const onnxc_stmt *stmt) {
   ONNXC_TRY(analyse(c));
   ONNXC_TRY(check(c));
   plan_windows(c);
+  onnxc_compose_find_guards(c);
   ONNXC_PUSH(gen->arena, c->scopes, ((scope){0}));
   c->acc = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, k->num_results * c->rows * c->vecs + 1);
   c->lane = onnxc_gen_symbol(gen, 0, c->lanes - 1);

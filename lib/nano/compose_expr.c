@@ -341,6 +341,8 @@ static LLVMValueRef emit_node(compose *c, node *n, uint32_t row, uint32_t vec, u
   }
   default: break;
   }
+  if (n->guard && c->interior)
+    return LLVMConstInt(gen->i1, true, false);
   if (n->dimable)
     return emit_dim(c, onnxc_compose_dim(c, n->e, row, vec));
   if (comparison(x.op) && onnxc_compose_node(c, x.args[0])->dimable && onnxc_compose_node(c, x.args[1])->dimable)
@@ -373,7 +375,7 @@ LLVMValueRef onnxc_compose_emit(compose *c, onnxc_expr e, uint32_t row, uint32_t
     return n->memo[at].value;
   }
   LLVMValueRef value = emit_node(c, n, r, v, in_scope);
-  if (n->lane)
+  if (n->lane && !LLVMIsAConstantInt(value)) /* a condition that is decided stays so for emit_select */
     value = onnxc_compose_splat(c, value);
   n->memo[at] = (memo){value, in_scope, c->now};
   return value;

@@ -22,6 +22,7 @@ typedef struct node {
   /* The same with the conditions of the selects above, under which its loads are masked: what a memo is good for. */
   uint32_t under, memo_deps; /* of those conditions; of node and conditions */
   bool by_row, by_vec;
+  bool guard;   /* in compose.guards */
   bool dimable; /* an integer that the dim language can say */
   bool certain; /* evaluated whenever an element is (not only in an arm of a select) */
   memo *memo;   /* [by_row ? rows : 1][by_vec ? vecs : 1] */
@@ -54,6 +55,7 @@ typedef struct compose {
 
   ONNXC_VEC(node) nodes;
   ONNXC_VEC(scope) scopes;
+  ONNXC_VEC(onnxc_expr) guards; /* see compose_guard.c */
 
   /* The schedule: row, vec are -1 when unused; lanes is 1 then. */
   int row, vec;
@@ -78,7 +80,8 @@ typedef struct compose {
   uint32_t acc_vecs;
   LLVMValueRef val[ONNXC_MAX_RESULTS];
   uint32_t now, epochs[NUM_EPOCHS];
-  bool zeroed; /* the last load emitted reads 0 wherever its own scope is false */
+  bool interior; /* guards hold for all of this tile */
+  bool zeroed;   /* the last load emitted reads 0 wherever its own scope is false */
 } compose;
 
 /* ---- compose_expr.c ---- */
@@ -119,6 +122,13 @@ void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec
 bool onnxc_compose_transposes(const compose *c, int64_t bytes);
 /* v[lane], each along the rows, becomes v[row], each along the lanes; all are of `lanes` elements. */
 void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes);
+
+/* ---- compose_guard.c ---- */
+
+typedef enum onnxc_interior { ONNXC_INTERIOR_NEVER, ONNXC_INTERIOR_SOMETIMES, ONNXC_INTERIOR_ALWAYS } onnxc_interior;
+void onnxc_compose_find_guards(compose *c);
+/* Is the tile about to be emitted free of padding? SOMETIMES: where *margin >= 0. */
+onnxc_interior onnxc_compose_interior(compose *c, onnxc_dim *margin);
 
 /* ---- compose_reduce.c ---- */
 

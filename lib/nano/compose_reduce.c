@@ -336,7 +336,7 @@ static void reduction(compose *c) {
       }
 }
 
-void onnxc_compose_tile(compose *c) {
+static void emit_tile(compose *c) {
   uint32_t results = c->compute->num_results;
   onnxc_compose_close(c, 0);
   if (c->vec_reduces)
@@ -352,4 +352,28 @@ void onnxc_compose_tile(compose *c) {
       for (uint32_t j = 0; j < results; j++)
         onnxc_compose_store(c, j, row, vec, values[j]);
     }
+}
+
+void onnxc_compose_tile(compose *c) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  onnxc_dim margin;
+  onnxc_interior interior = onnxc_compose_interior(c, &margin);
+  c->interior = interior == ONNXC_INTERIOR_ALWAYS;
+  if (interior != ONNXC_INTERIOR_SOMETIMES || c->edge) {
+    emit_tile(c);
+    return;
+  }
+  LLVMValueRef inside = LLVMBuildICmp(b, LLVMIntSGE, onnxc_gen_dim(gen, margin), onnxc_gen_const(gen, 0), "inside");
+  LLVMBasicBlockRef arms[2] = {onnxc_gen_block(gen, "border"), onnxc_gen_block(gen, "interior")},
+                    join = onnxc_gen_block(gen, "join");
+  LLVMBuildCondBr(b, inside, arms[1], arms[0]);
+  for (uint32_t k = 0; k < 2; k++) {
+    LLVMPositionBuilderAtEnd(b, arms[k]);
+    c->interior = k;
+    emit_tile(c);
+    LLVMBuildBr(b, join);
+  }
+  LLVMPositionBuilderAtEnd(b, join);
+  c->interior = false;
 }
