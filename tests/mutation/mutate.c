@@ -45,9 +45,10 @@ enum {
   BATCH = 20,
   MAX_MODELS = 4096,
   CPU_SECONDS = SANITIZED ? 30 : 10, /* of one case, before it runs */
-  MEMORY_MIB = 1024,                 /* of one case above what the model itself takes */
-  SMALL = 200 << 10,                 /* models that are compiled and run */
-  INPUT_ELEMENTS = 1000000,          /* elements */
+  RUN_SECONDS = 5,
+  MEMORY_MIB = 1024,        /* of one case above what the model itself takes */
+  SMALL = 200 << 10,        /* models that are compiled and run */
+  INPUT_ELEMENTS = 1000000, /* elements */
   MAX_RUN_BYTES = 64 << 20,
   CODE = 8 /* one in so many mutants of large models is compiled */
 };
@@ -75,6 +76,11 @@ typedef struct totals {
 } totals;
 
 static shared_state *shared;
+
+static void set_timer(int seconds) {
+  struct itimerval timer = {.it_value = {.tv_sec = seconds}};
+  setitimer(ITIMER_PROF, &timer, NULL);
+}
 
 /* ---- running a program ---- */
 
@@ -166,6 +172,23 @@ static bool make_inputs(const onnxc_model_info *info, onnxc_tensor *inputs, run_
   return true;
 }
 
+/* Dims that no caller means: a plan must refuse them, or say how much memory they take. */
+static void plan_wildly(const onnxc_program *program, random_source *source) {
+  static const int64_t wild[] = {0, 1, -1, 1 << 16, 1 << 20, 1LL << 31, 1LL << 40, 1LL << 62, INT64_MAX, INT64_MIN, 3};
+  const onnxc_model_info *info = onnxc_program_describe(program);
+  onnxc_tensor inputs[MAX_TENSORS] = {{0}}, outputs[MAX_TENSORS] = {{0}};
+  onnxc_run run = {.inputs = inputs, .outputs = outputs, .num_threads = 2};
+  for (int k = 0; k < info->num_inputs; k++) {
+    inputs[k] = (onnxc_tensor){.dtype = info->inputs[k].dtype, .rank = info->inputs[k].rank};
+    for (int d = 0; d < inputs[k].rank; d++)
+      inputs[k].dims[d] = info->inputs[k].dims[d] >= 0 ? info->inputs[k].dims[d]
+                                                       : wild[random_below(source, sizeof wild / sizeof *wild)];
+    if (info->inputs[k].flags & ONNXC_TENSOR_SHAPES)
+      return; /* planning would read it */
+  }
+  onnxc_plan(program, &run);
+}
+
 /* A run of a mutant may rightly take long: it is given up then. */
 static void run_program(const onnxc_program *program, random_source *source, run_memory *memory, onnxc_tensor *inputs) {
   const onnxc_model_info *info = onnxc_program_describe(program);
@@ -178,6 +201,7 @@ static void run_program(const onnxc_program *program, random_source *source, run
                    .allocate = allocate,
                    .allocate_arg = memory};
   shared->stage = PLAN;
+  plan_wildly(program, source);
   if (onnxc_plan(program, &run) != ONNXC_OK)
     return;
   run.workspace = take(memory, run.workspace_size, 64);
@@ -193,16 +217,12 @@ static void run_program(const onnxc_program *program, random_source *source, run
       return;
   }
   shared->stage = RUN;
+  set_timer(RUN_SECONDS);
   onnxc_run_program(program, &run);
   shared->ran++;
 }
 
 /* ---- one case ---- */
-
-static void set_timer(int seconds) {
-  struct itimerval timer = {.it_value = {.tv_sec = seconds}};
-  setitimer(ITIMER_PROF, &timer, NULL);
-}
 
 static long peak_kib(void) {
   struct rusage usage;
@@ -276,7 +296,7 @@ static void run_case(const settings *set, const char *path, const mutable_model 
     onnxc_build_free(&job.build);
   }
   shared->imported++;
-  if (program && model->size <= SMALL) {
+  if (program) {
     run_program(program, &source, &memory, inputs);
     if (set->evaluate && shared->stage == RUN) {
       onnxc_tensor outputs[MAX_TENSORS];

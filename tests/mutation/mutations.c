@@ -408,12 +408,75 @@ static void change_leaf(forest *f, const leaf *at) {
     *has_of(at->owner, field) = 1;
 }
 
+/* ---- what is known at compile time becomes known at run time ---- */
+
+static void forget_dims(forest *f, Onnx__GraphProto *graph) {
+  static char *const names[] = {"s0", "s1", "s2", "s3"};
+  for (size_t i = 0; i < graph->n_input; i++) {
+    Onnx__TypeProto *type = graph->input[i]->type;
+    Onnx__TensorShapeProto *shape = type && type->tensor_type ? type->tensor_type->shape : NULL;
+    for (size_t d = 0; shape && d < shape->n_dim; d++)
+      if (one_in(f->source, 2)) {
+        shape->dim[d]->has_dim_value = 0;
+        shape->dim[d]->dim_param = names[random_below(f->source, 4)];
+      }
+  }
+}
+
+/* An initializer becomes an input of its type. */
+static void forget_initializer(forest *f, Onnx__GraphProto *graph) {
+  if (graph->n_initializer == 0)
+    return;
+  size_t chosen = random_below(f->source, graph->n_initializer);
+  const Onnx__TensorProto *tensor = graph->initializer[chosen];
+  Onnx__ValueInfoProto *info = pool_alloc(&f->memory, sizeof *info);
+  Onnx__TypeProto *type = pool_alloc(&f->memory, sizeof *type);
+  Onnx__TypeProto__Tensor *inner = pool_alloc(&f->memory, sizeof *inner);
+  Onnx__TensorShapeProto *shape = pool_alloc(&f->memory, sizeof *shape);
+  Onnx__ValueInfoProto **inputs = pool_alloc(&f->memory, (graph->n_input + 1) * sizeof(void *));
+  Onnx__TensorShapeProto__Dimension **dims = pool_alloc(&f->memory, (tensor->n_dims + 1) * sizeof(void *));
+  if (!info || !type || !inner || !shape || !inputs || !dims)
+    return;
+  onnx__value_info_proto__init(info);
+  onnx__type_proto__init(type);
+  onnx__type_proto__tensor__init(inner);
+  onnx__tensor_shape_proto__init(shape);
+  for (size_t d = 0; d < tensor->n_dims; d++) {
+    dims[d] = pool_alloc(&f->memory, sizeof *dims[d]);
+    if (!dims[d])
+      return;
+    onnx__tensor_shape_proto__dimension__init(dims[d]);
+    dims[d]->has_dim_value = 1;
+    dims[d]->dim_value = tensor->dims[d];
+  }
+  shape->n_dim = tensor->n_dims;
+  shape->dim = dims;
+  inner->shape = shape;
+  inner->has_elem_type = 1;
+  inner->elem_type = tensor->data_type;
+  type->tensor_type = inner;
+  info->name = tensor->name;
+  info->type = type;
+  for (size_t i = 0; i < graph->n_input; i++) {
+    if (strcmp(graph->input[i]->name ? graph->input[i]->name : "", tensor->name ? tensor->name : "") == 0)
+      return;
+    inputs[i] = graph->input[i];
+  }
+  inputs[graph->n_input++] = info;
+  graph->input = inputs;
+  graph->initializer[chosen] = graph->initializer[--graph->n_initializer];
+}
+
 static uint8_t *mutate_fields(const mutable_model *model, random_source *source, size_t *size) {
   forest f = {.source = source};
   ProtobufCAllocator allocator = {pool_alloc, pool_free_one, &f.memory};
   Onnx__ModelProto *message = onnx__model_proto__unpack(&allocator, model->size, model->bytes);
   uint8_t *out = NULL;
   if (message) {
+    if (message->graph && one_in(source, 3))
+      forget_initializer(&f, message->graph);
+    if (message->graph && one_in(source, 3))
+      forget_dims(&f, message->graph);
     find_leaves(&f, &message->base, 0);
     for (size_t left = 1 + random_below(source, 3); left > 0 && f.length > 0; left--)
       change_leaf(&f, &f.leaves[random_below(source, f.length)]);
