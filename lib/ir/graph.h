@@ -12,8 +12,8 @@
  *   G3  operand and result counts agree with the node's row in ops.def
  *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK and dims that are not none
  *   G5  a compute is well typed: see onnxc_compute
- *   G6  graph inputs and outputs have the default layout; only relayout (and a compute or
- *       contraction that stores) gives a value another one; a reshape or concat may be a view of such
+ *   G6  graph inputs and outputs have the default layout; only relayout (and a compute, contraction or
+ *       concat that stores) gives a value another one; a reshape may be a view of such
  */
 #ifndef ONNXC_IR_GRAPH_H
 #define ONNXC_IR_GRAPH_H

@@ -186,14 +186,12 @@ static void check_attributes(verifier *v, const char *where, const onnxc_node_in
   }
 }
 
-/* May the node's results have another layout than row major? A reshape or concat only as a view of such a one. */
+/* May the node's results have another layout than row major? A reshape only as a view of such a one. */
 static bool may_lay_out(const verifier *v, const onnxc_node_info *node) {
-  if (node->op != ONNXC_OP_RESHAPE && node->op != ONNXC_OP_CONCAT)
-    return node->op == ONNXC_OP_RELAYOUT || node->op == ONNXC_OP_COMPUTE || node->op == ONNXC_OP_CONSTANT;
-  for (uint32_t i = 0; i < node->num_inputs; i++)
-    if (!has_default_layout(v, node->inputs[i]))
-      return true;
-  return false;
+  if (node->op == ONNXC_OP_RESHAPE)
+    return node->num_inputs > 0 && !has_default_layout(v, node->inputs[0]);
+  return node->op == ONNXC_OP_RELAYOUT || node->op == ONNXC_OP_COMPUTE || node->op == ONNXC_OP_CONSTANT ||
+         node->op == ONNXC_OP_CONCAT;
 }
 
 static void check_node(verifier *v, onnxc_node handle) {

@@ -1,0 +1,18 @@
+/* graphs.h -- random graphs of the kinds of nodes that passes merge, lay out and place in each other's memory. */
+#ifndef ONNXC_TESTS_RANDOM_GRAPHS_H
+#define ONNXC_TESTS_RANDOM_GRAPHS_H
+
+#include "ir/graph.h"
+
+/* Adds inputs f32[N, c, H, W] (dims symbolic or not: N may be 0, H and W are at least 5), nodes and outputs to an
+ * empty graph. Equal seeds give equal graphs. */
+void random_graph(onnxc_graph *graph, uint32_t seed);
+
+/* The generator behind it: 0 .. n-1, and a number in -1 .. 1. */
+typedef struct random_numbers {
+  uint64_t state;
+} random_numbers;
+uint32_t random_below(random_numbers *random, uint32_t n);
+float random_float(random_numbers *random);
+
+#endif

@@ -1,0 +1,243 @@
+/* test_random.c -- whole compilations against the evaluator.
+ *
+ * A graph is evaluated as it was made, then goes through every pass, is lowered, compiled in memory and run: for
+ * several sizes of its symbolic dims, on one thread and on three, in memory that starts as garbage. The graphs are
+ * random ones, and texts that once came out wrong.
+ *
+ * ONNXC_RANDOM="FROM COUNT" in the environment tries other seeds.
+ */
+#include "graphs.h"
+
+#include "emit/emit.h"
+#include "ir/eval.h"
+#include "ir/verify.h"
+#include "pass/pass.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_INPUTS = 4, MAX_OUTPUTS = 8, ROUNDS = 3, FENCE = 64 };
+
+/* One run: inputs, and what the evaluator makes of them. */
+typedef struct sizes {
+  onnxc_array inputs[MAX_INPUTS];
+  onnxc_array outputs[MAX_OUTPUTS];
+} sizes;
+
+typedef struct bench {
+  onnxc_guard guard;
+  onnxc_arena arena;
+  onnxc_diag diag;
+  onnxc_graph graph;
+  onnxc_tile_program program;
+  onnxc_rt_program rt;
+  onnxc_weights weights;
+  onnxc_jit *jit;
+  const char *name;
+  random_numbers random;
+  sizes rounds[ROUNDS];
+} bench;
+
+static void ok(const bench *b, onnxc_status status, const char *what) {
+  cr_assert_eq(status, ONNXC_OK, "%s: %s: %s", b->name, what, b->diag.text);
+}
+
+/* ---- what it should be ---- */
+
+static void make_input(bench *b, uint32_t k, const int64_t *symbols, onnxc_array *array) {
+  const onnxc_value_info *info = onnxc_value_of(&b->graph, b->graph.inputs.data[k]);
+  *array = (onnxc_array){.dtype = info->dtype, .rank = info->rank};
+  for (uint32_t d = 0; d < info->rank; d++)
+    cr_assert(onnxc_dim_eval(&b->graph.dims, info->dims[d], symbols, &array->dims[d]));
+  int64_t count = onnxc_array_count(array);
+  float *data = ONNXC_NEW_ARRAY(&b->arena, float, count + 1);
+  for (int64_t i = 0; i < count; i++)
+    data[i] = random_float(&b->random);
+  array->data = data;
+}
+
+static void evaluate(bench *b) {
+  static const int64_t values[ROUNDS][3] = {{2, 9, 7}, {0, 5, 12}, {5, 16, 33}};
+  for (int round = 0; round < ROUNDS; round++) {
+    sizes *s = &b->rounds[round];
+    int64_t *symbols = ONNXC_NEW_ARRAY(&b->arena, int64_t, b->graph.dims.symbols.length);
+    for (uint32_t k = 1; k < b->graph.dims.symbols.length; k++) {
+      const onnxc_symbol *symbol = &b->graph.dims.symbols.data[k];
+      if (symbol->source == ONNXC_SYM_INPUT_DIM)
+        symbols[k] = values[round][symbol->axis > 0 ? symbol->axis - 1 : 0];
+    }
+    for (uint32_t k = 0; k < b->graph.inputs.length; k++)
+      make_input(b, k, symbols, &s->inputs[k]);
+    onnxc_eval eval = {0};
+    ok(b, onnxc_eval_graph(&eval, &b->graph, &b->arena, s->inputs, b->graph.inputs.length), "evaluation");
+    for (uint32_t k = 0; k < b->graph.outputs.length; k++)
+      s->outputs[k] = eval.arrays[b->graph.outputs.data[k].i];
+  }
+}
+
+/* ---- what it is ---- */
+
+static void compile(bench *b, const onnxc_target *target) {
+  onnxc_pass_options options = {.target = target, .verify = true};
+  ok(b, onnxc_run_passes(&b->graph, onnxc_pipeline, &options), "passes");
+  onnxc_tile_program_init(&b->program, &b->graph, target);
+  ok(b, onnxc_tile_lower(&b->program), "lowering");
+  ok(b, onnxc_tile_verify(&b->program), "the tile program");
+  onnxc_module module;
+  ok(b, onnxc_codegen(&module, &b->program, &b->arena, "t"), "code");
+  ok(b, onnxc_describe(&b->rt, &b->weights, &b->program, module.stages, &b->arena), "the descriptor");
+  onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&b->arena, onnxc_stage_fn, b->rt.num_stages + 1);
+  ok(b, onnxc_jit_compile(&b->jit, &b->diag, &module, target, (uint32_t)b->rt.num_stages, functions), "machine code");
+  b->rt.functions = functions;
+  unsigned char *weights = onnxc_arena_alloc(&b->arena, b->weights.size + 4096); /* aligned, for it is large */
+  for (uint32_t k = 0; k < b->weights.num_pieces; k++)
+    memcpy(weights + b->weights.pieces[k].offset, b->weights.pieces[k].data, b->weights.pieces[k].size);
+  b->rt.weights = weights;
+}
+
+static void *allocate(void *arg, size_t size, int tag) {
+  (void)tag;
+  return onnxc_arena_alloc(arg, size + 4096);
+}
+
+/* Three "threads" that take turns, last task first. */
+static void take_turns(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread), void *arg) {
+  (void)pool;
+  for (int64_t task = tasks; task-- > 0;)
+    body(arg, task, (int)(task % 3));
+}
+
+static bool close_to(double have, double want, double largest) {
+  return fabs(have - want) <= 1e-4 * (largest > 1 ? largest : 1) || (isnan(have) && isnan(want)) || have == want;
+}
+
+static void compare(const bench *b, int round, uint32_t k, const onnxc_tensor *have, const onnxc_array *want) {
+  cr_assert_eq(have->rank, (int32_t)want->rank);
+  for (uint32_t d = 0; d < want->rank; d++)
+    cr_assert_eq(have->dims[d], want->dims[d], "%s, round %d: dim %u of output %u is %lld, not %lld", b->name, round, d,
+                 k, (long long)have->dims[d], (long long)want->dims[d]);
+  int64_t count = onnxc_array_count(want);
+  if (want->dtype != ONNXC_F32) {
+    cr_expect_eq(memcmp(have->data, want->data, (size_t)count * onnxc_dtype_bytes(want->dtype)), 0,
+                 "%s, round %d: output %u", b->name, round, k);
+    return;
+  }
+  const float *x = have->data, *y = want->data;
+  double largest = 0;
+  for (int64_t i = 0; i < count; i++)
+    largest = isfinite(y[i]) ? fmax(largest, fabs((double)y[i])) : largest;
+  for (int64_t i = 0; i < count; i++)
+    if (!close_to((double)x[i], (double)y[i], largest)) {
+      cr_expect(false, "%s, round %d: output %u[%lld] is %g, not %g", b->name, round, k, (long long)i, (double)x[i],
+                (double)y[i]);
+      return;
+    }
+}
+
+static void run(bench *b, int round) {
+  sizes *s = &b->rounds[round];
+  onnxc_tensor in[MAX_INPUTS] = {0}, out[MAX_OUTPUTS] = {0};
+  onnxc_run r = {.inputs = in, .outputs = out, .allocate = allocate, .allocate_arg = &b->arena};
+  if (round > 0) {
+    r.num_threads = 3;
+    r.parallel_for = take_turns;
+  }
+  for (uint32_t k = 0; k < b->graph.inputs.length; k++) {
+    in[k] = (onnxc_tensor){s->inputs[k].data, (int32_t)s->inputs[k].dtype, (int32_t)s->inputs[k].rank, {0}};
+    memcpy(in[k].dims, s->inputs[k].dims, sizeof in[k].dims);
+  }
+  cr_assert_eq(onnxc_rt_plan(&b->rt, NULL, &r), ONNXC_OK, "%s: %s", b->name, r.message);
+  for (uint32_t k = 0; k < b->graph.outputs.length; k++) {
+    if (b->rt.info.outputs[k].flags & ONNXC_TENSOR_DYNAMIC)
+      continue;
+    size_t size = (size_t)onnxc_array_count(&s->outputs[k]) * onnxc_dtype_bytes(s->outputs[k].dtype);
+    out[k].data = onnxc_arena_alloc(&b->arena, size + FENCE);
+    memset(out[k].data, 0xff, size + FENCE);
+  }
+  r.workspace = aligned_alloc(64, (r.workspace_size + 127) / 64 * 64);
+  memset(r.workspace, 0xff, r.workspace_size + FENCE);
+  cr_assert_eq(onnxc_rt_run(&b->rt, NULL, &r), ONNXC_OK, "%s: %s", b->name, r.message);
+  for (int i = 0; i < FENCE; i++)
+    cr_assert_eq(((unsigned char *)r.workspace)[r.workspace_size + (size_t)i], 0xff, "%s: beyond the workspace",
+                 b->name);
+  free(r.workspace);
+  for (uint32_t k = 0; k < b->graph.outputs.length; k++) {
+    const onnxc_array *want = &s->outputs[k];
+    size_t size = (size_t)onnxc_array_count(want) * onnxc_dtype_bytes(want->dtype);
+    compare(b, round, k, &out[k], want);
+    for (int i = 0; !(b->rt.info.outputs[k].flags & ONNXC_TENSOR_DYNAMIC) && i < FENCE; i++)
+      cr_assert_eq(((unsigned char *)out[k].data)[size + (size_t)i], 0xff, "%s: beyond output %u", b->name, k);
+  }
+}
+
+/* `source` is text, or NULL for the random graph of `seed`. */
+static void check(const char *name, const char *source, uint32_t seed, const onnxc_target *target) {
+  static bench b;
+  memset(&b, 0, sizeof b);
+  b.name = name;
+  b.random.state = seed;
+  if (setjmp(b.guard.env))
+    abort();
+  onnxc_arena_init(&b.arena, &b.guard);
+  onnxc_graph_init(&b.graph, &b.arena, &b.diag);
+  if (source)
+    ok(&b, onnxc_graph_parse(&b.graph, name, source, strlen(source)), "text");
+  else
+    random_graph(&b.graph, seed);
+  ok(&b, onnxc_graph_verify(&b.graph, name), "the graph");
+  evaluate(&b);
+  compile(&b, target);
+  for (int round = 0; round < ROUNDS; round++)
+    run(&b, round);
+  onnxc_jit_free(b.jit);
+  onnxc_arena_free(&b.arena);
+}
+
+static const struct {
+  const char *name, *text;
+} known[] = {
+    {"symbols are bound by a part of a concat, one segment after its other part",
+     "graph @g(%x: f32[1]) {\n"
+     "  %a = compute(%x) <i0: 1> cast.i64(add(abs($0[i0]), 3)) : i64[1] {%p}\n"
+     "  %d = compute(%a) <i0: 1> mul($0[i0], 2) : i64[1]\n"
+     "  %y = compute(%x) <i0: %p> add($0[0], cast.f32(i0)) : f32[%p]\n"
+     "  %s = compute(%y) <i0: 1 | r0: %p> f32 add abs($0[r0]) init 2 -> acc0 : f32[1]\n"
+     "  %b = compute(%s) <i0: 1> cast.i64($0[i0]) : i64[1] {%q}\n"
+     "  %c = concat(%d, %b) axis=0 : i64[2]\n"
+     "  %z = compute(%x) <i0: %q> add($0[0], cast.f32(i0)) : f32[%q]\n"
+     "  return %c, %z\n}\n"},
+    {"a concat of inputs gets a halo",
+     "symbol %N in 0..64\n"
+     "graph @g(%x: f32[%N, 2, 9, 7]) {\n"
+     "  %w = constant splat 0.5 : f32[5, 4, 3, 3]\n"
+     "  %c = concat(%x, %x) axis=1 : f32[%N, 4, 9, 7]\n"
+     "  %y = compute(%c, %w) <i0: %N, i1: 5, i2: 9, i3: 7 | r0: 4, r1: 3, r2: 3>\n"
+     "    let t0 = add(add(i2, r1), -1);\n"
+     "    let t1 = add(add(i3, r2), -1);\n"
+     "    f32 add mul(select(and(and(ge(t0, 0), lt(t0, 9)), and(ge(t1, 0), lt(t1, 7))), $0[i0, r0, t0, t1], 0),\n"
+     "                $1[i1, r0, r1, r2]) init 0 -> acc0 : f32[%N, 5, 9, 7]\n"
+     "  return %y\n}\n"},
+};
+
+Test(random, known_texts) {
+  for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+    check(known[k].name, known[k].text, 1, onnxc_target_host());
+}
+
+Test(random, graphs, .timeout = 600) {
+  unsigned long from = 0, count = 60;
+  const char *range = getenv("ONNXC_RANDOM");
+  if (range) {
+    char *end;
+    from = strtoul(range, &end, 10);
+    count = strtoul(end, NULL, 10);
+  }
+  for (unsigned long seed = from; seed < from + count; seed++) {
+    char name[32];
+    snprintf(name, sizeof name, "seed %lu", seed);
+    check(name, NULL, (uint32_t)seed, seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host());
+  }
+}
