@@ -10,7 +10,6 @@ rm -rf "$WORK"
 mkdir -p "$WORK"
 trap 'rm -rf "$WORK"' EXIT # some artefacts are half a gigabyte
 export OMP_WAIT_POLICY=passive # more threads than cores must not spin
-# The memory of OpenMP's own threads is never freed.
-echo leak:libomp >"$WORK/suppressions"
-export LSAN_OPTIONS=suppressions=$WORK/suppressions:print_suppressions=0
+# Runs a program whose OpenMP threads live until it ends: the leak detector finds their memory, or crashes on them.
+with_openmp() { ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 "$@"; }
 has_cpu() { grep -qw "$1" /proc/cpuinfo; }

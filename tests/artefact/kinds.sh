@@ -66,7 +66,7 @@ done
 compile -o threads.o --threads=4
 # shellcheck disable=SC2086
 check $CHECK_LINK -DMODEL=threads -include threads.h "$(dirname "$0")/linked.c" threads.o $CHECK_LIBRARIES -o threads
-check ./threads "$model"
+check with_openmp ./threads "$model"
 
 echo '== executable'
 compile -o mnist

@@ -16,4 +16,4 @@ light_*)
 esac
 [ -f "$model" ] || skip "$name: there is no such model"
 "$ONNXC" compile "$model" -o "$WORK/$name.so" --threads=8
-"$CALL_LIBRARY" "$WORK/$name.so" "$name" "${arguments[@]}"
+with_openmp "$CALL_LIBRARY" "$WORK/$name.so" "$name" "${arguments[@]}"
