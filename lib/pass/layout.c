@@ -21,6 +21,7 @@ typedef struct layouter {
   onnxc_graph *graph;
   ONNXC_VEC(onnxc_node) order; /* the new program */
   bool *plain;                 /* by value: must keep the default layout without a halo */
+  bool *binds;                 /* by value: a run reads its elements to bind symbols, in row major order */
 } layouter;
 
 /* ---- storage order ---- */
@@ -255,14 +256,18 @@ static void choose_orders(layouter *l) {
     if (node->op == ONNXC_OP_COMPUTE) {
       onnxc_layout layout = layout_of_compute(graph, node);
       for (uint32_t j = 0; j < node->num_outputs; j++)
+        if (l->binds[node->outputs[j].i])
+          layout = row_major;
+      for (uint32_t j = 0; j < node->num_outputs; j++)
         onnxc_value_of(graph, node->outputs[j])->layout = layout;
     } else if (node->op == ONNXC_OP_CONCAT) {
       onnxc_value_info *out = onnxc_value_of(graph, node->outputs[0]);
-      for (uint32_t k = 0; k < node->num_inputs && out->layout.num_axes == 0; k++)
+      bool binds = l->binds[node->outputs[0].i];
+      for (uint32_t k = 0; k < node->num_inputs && out->layout.num_axes == 0 && !binds; k++)
         out->layout = normalised(graph, out, onnxc_value_of(graph, node->inputs[k])->layout);
     } else if (node->op == ONNXC_OP_RESHAPE) {
       onnxc_value_info *in = onnxc_value_of(graph, node->inputs[0]), *out = onnxc_value_of(graph, node->outputs[0]);
-      if (in->layout.num_axes && reshape_order(graph, in, out, perm))
+      if (in->layout.num_axes && !l->binds[node->outputs[0].i] && reshape_order(graph, in, out, perm))
         out->layout = normalised(graph, out, layout_of_perm(out->rank, perm));
       else if (in->layout.num_axes) {
         onnxc_value copy = relayout(l, node->inputs[0], &row_major);
@@ -456,9 +461,10 @@ onnxc_status onnxc_pass_layout(onnxc_graph *graph, const onnxc_pass_options *opt
     l.plain[graph->inputs.data[k].i] = true;
   for (uint32_t k = 0; k < graph->outputs.length; k++)
     l.plain[graph->outputs.data[k].i] = true;
+  l.binds = ONNXC_NEW_ARRAY(graph->arena, bool, graph->values.length);
   for (uint32_t s = 1; s < graph->dims.symbols.length; s++)
     if (graph->dims.symbols.data[s].source == ONNXC_SYM_ELEMENT)
-      l.plain[graph->dims.symbols.data[s].index] = true;
+      l.plain[graph->dims.symbols.data[s].index] = l.binds[graph->dims.symbols.data[s].index] = true;
   choose_orders(&l);
   give_halos(&l);
   graph->order.data = l.order.data;

@@ -220,6 +220,17 @@ static const struct {
      "    f32 add mul(select(and(and(ge(t0, 0), lt(t0, 9)), and(ge(t1, 0), lt(t1, 7))), $0[i0, r0, t0, t1], 0),\n"
      "                $1[i1, r0, r1, r2]) init 0 -> acc0 : f32[%N, 5, 9, 7]\n"
      "  return %y\n}\n"},
+    {"a tensor that binds symbols is read in row major order, though its operand is channels last",
+     "graph @g(%x: f32[1, 3, 2, 2]) {\n"
+     "  %w = constant splat 0.5 : f32[2, 3, 1, 1]\n"
+     "  %y = compute(%x, %w) <i0: 1, i1: 2, i2: 2, i3: 2 | r0: 3>\n"
+     "    f32 add mul($0[i0, r0, i2, i3], $1[i1, r0, 0, 0]) init 0 -> add(acc0, cast.f32(i1)) : f32[1, 2, 2, 2]\n"
+     "  %z = compute(%y) <i0: 1, i1: 2, i2: 2, i3: 2>\n"
+     "    cast.i64(add(abs(mul($0[i0, i1, i2, i3], 10)), cast.f32(add(i2, 1))))\n"
+     "    : i64[1, 2, 2, 2] {%a, %b, %c, %d, %e, %f, %g, %h}\n"
+     "  %p = compute(%x) <i0: %b> add($0[0, 0, 0, 0], cast.f32(i0)) : f32[%b]\n"
+     "  %q = compute(%x) <i0: %e> add($0[0, 0, 0, 0], cast.f32(i0)) : f32[%e]\n"
+     "  return %y, %p, %q\n}\n"},
 };
 
 Test(random, known_texts) {
