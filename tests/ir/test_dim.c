@@ -72,7 +72,7 @@ Test(dim, canonical_forms) {
       {"(%H + %W) floordiv (%H + %W)", "1"},
       {"(2*%H + 2*%W) floordiv (%H + %W)", "2"},
       {"(32*%i + 24 + %j) floordiv 64", "%i floordiv 2"},
-      {"(8*%i + 4*%t + %j) floordiv 4", "2*%i + %t + %j floordiv 4"},
+      {"(8*%i + 4*%t + %j) floordiv 4", "2*%i + %j floordiv 4 + %t"},
       {"(32*%i + 48 + %j) floordiv 64", "(%i + 1) floordiv 2"},
       {"(32*%i + %j) mod 64", "%j + 32*(%i mod 2)"},
       {"min(4, 80 - 4*%t)", "4"},
