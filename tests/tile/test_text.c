@@ -70,7 +70,7 @@ Test(tile_text, round_trips) {
       body = strchr(body, '\n') + 1;
     cr_assert_eq(parse(text), ONNXC_OK, "%s: %s", files[i], diag.text);
     cr_expect_eq(onnxc_tile_verify(&program), ONNXC_OK, "%s: %s", files[i], diag.text);
-    if (getenv("ONNXC_UPDATE"))
+    if (getenv("ONNXC_UPDATE_GOLDENS"))
       update(files[i], text, (size_t)(body - text));
     else
       cr_expect_str_eq(print(), body, "%s:\n%s", files[i], print());
