@@ -8,9 +8,10 @@
 
 static onnxc_status failed(onnxc_importer *in) { return in->graph->diag->status; }
 
+/* A scalar counts as a list of one. */
 static onnxc_expr load_i64(onnxc_importer *in, uint32_t operand, onnxc_value list, onnxc_expr index) {
-  onnxc_dtype dtype = onnxc_value_of(in->graph, list)->dtype;
-  return e_i64(&in->graph->exprs, onnxc_expr_load(&in->graph->exprs, dtype, operand, 1, &index));
+  const onnxc_value_info *info = onnxc_value_of(in->graph, list);
+  return e_i64(&in->graph->exprs, onnxc_expr_load(&in->graph->exprs, info->dtype, operand, info->rank, &index));
 }
 
 /* ---- Reshape, Flatten ---- */
