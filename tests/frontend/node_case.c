@@ -56,8 +56,7 @@ static void make_symbolic(onnxc_onnx_file *file, onnxc_arena *arena) {
 static bool read_tensors(onnxc_arena *arena, onnxc_diag *diag, const char *directory, const char *prefix,
                          onnxc_array *arrays, uint32_t *count) {
   for (*count = 0; *count < MAX_TENSORS; (*count)++) {
-    char path[PATH_SIZE];
-    snprintf(path, sizeof path, "%s/%s_%u.pb", directory, prefix, *count);
+    const char *path = onnxc_arena_printf(arena, "%s/%s_%u.pb", directory, prefix, *count);
     if (!exists(path))
       return true;
     if (onnxc_onnx_read_tensor(arena, diag, path, &arrays[*count], NULL) != ONNXC_OK)

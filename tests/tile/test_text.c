@@ -55,7 +55,7 @@ static const char *read_file(const char *name) {
   return text;
 }
 
-/* ONNXC_UPDATE=1 rewrites the files below their head comments. */
+/* ONNXC_UPDATE_GOLDENS=1 rewrites the files below their head comments. */
 static void update(const char *name, const char *text, size_t head) {
   FILE *file = fopen(onnxc_arena_printf(&arena, "%s/%s.tile", ONNXC_TEST_DATA, name), "wb");
   cr_assert(file);
