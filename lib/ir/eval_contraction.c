@@ -8,10 +8,6 @@
  */
 #include "ir/eval_compute.h"
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#endif
-
 /* Doubles of each matrix at a time, and of the product. */
 #define FACTOR_LIMIT  ((int64_t)4 << 20)
 #define PRODUCT_LIMIT ((int64_t)1 << 20)

@@ -8,11 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The loops below are the whole speed of the evaluator; -O2 of gcc leaves loops of unknown length scalar. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3")
-#endif
-
 #define EACH for (int l = 0; l < n; l++)
 
 static const uint8_t bits_of_dtype[ONNXC_DTYPE_COUNT] = {
