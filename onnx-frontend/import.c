@@ -205,36 +205,6 @@ static onnxc_status import_outputs(onnxc_import_state *state, onnxc_scope *scope
   return ONNXC_OK;
 }
 
-/* The product of the known dims, ONNXC_MAX_ELEMENTS + 1 beyond the limit. */
-static int64_t known_product(const onnxc_graph *graph, const onnxc_dim *dims, uint32_t count) {
-  int64_t product = 1, n;
-  for (uint32_t k = 0; k < count; k++)
-    if (onnxc_dim_is_const(&graph->dims, dims[k], &n) && n > 1) {
-      if (n > ONNXC_MAX_ELEMENTS / product)
-        return ONNXC_MAX_ELEMENTS + 1;
-      product *= n;
-    }
-  return product;
-}
-
-/* Everything behind the import may multiply extents, strides and sizes of elements without looking for overflow. */
-static onnxc_status check_sizes(const onnxc_graph *graph) {
-  for (uint32_t i = 1; i < graph->values.length; i++) {
-    const onnxc_value_info *value = &graph->values.data[i];
-    if (known_product(graph, value->dims, value->rank) > ONNXC_MAX_ELEMENTS)
-      return onnxc_error(graph->diag, ONNXC_UNSUPPORTED, "the tensor '%s' has more than 2^40 elements",
-                         onnxc_onnx_text(value->name));
-  }
-  for (uint32_t i = 0; i < graph->order.length; i++) {
-    const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[i]);
-    if (node->op == ONNXC_OP_COMPUTE && known_product(graph, node->compute->extents + node->compute->num_parallel,
-                                                      node->compute->num_reduce) > ONNXC_MAX_ELEMENTS)
-      return onnxc_error(graph->diag, ONNXC_UNSUPPORTED, "%s reduces more than 2^40 elements",
-                         node->name ? node->name : "a node");
-  }
-  return ONNXC_OK;
-}
-
 onnxc_status onnxc_onnx_import(onnxc_onnx_file *file, onnxc_graph *graph, const onnxc_import_options *options) {
   static const onnxc_import_options no_options;
   const Onnx__ModelProto *model = file->model;
@@ -271,5 +241,5 @@ onnxc_status onnxc_onnx_import(onnxc_onnx_file *file, onnxc_graph *graph, const 
   graph->source_nodes = (uint32_t)proto->n_node;
   ONNXC_TRY(onnxc_import_nodes(state, scope, order, length));
   ONNXC_TRY(import_outputs(state, scope));
-  return check_sizes(graph);
+  return onnxc_graph_check_sizes(graph);
 }

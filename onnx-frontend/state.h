@@ -11,7 +11,6 @@ enum {
   ONNXC_MAX_SYMBOLIC = 4096,  /* symbolic dims of inputs */
   ONNXC_MAX_REPORTED = 200    /* errors, after which import gives up */
 };
-#define ONNXC_MAX_ELEMENTS ((int64_t)1 << 40) /* of a tensor, as far as its dims are known */
 
 /* A name in a scope. It is bound to a value by the scope's inputs, by the node that writes it, or (an initializer) when
  * it is first read. */

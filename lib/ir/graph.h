@@ -10,7 +10,7 @@
  *   G1  each value is written by one output slot of one node, or is a graph input
  *   G2  a producer comes before its users in order
  *   G3  operand and result counts agree with the node's row in ops.def
- *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK and dims that are not none
+ *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK and dims that are neither none nor negative numbers
  *   G5  a compute is well typed: see onnxc_compute
  *   G6  graph inputs and outputs have the default layout; only relayout (and a compute, contraction or
  *       concat that stores) gives a value another one; a reshape may be a view of such
@@ -187,6 +187,10 @@ onnxc_dim onnxc_value_num_elements(onnxc_graph *graph, onnxc_value value);
  * constant, or fresh symbols of source ELEMENT that a run binds. NULL if the element
  * count is not static or too large, or the dtype does not fit. */
 const onnxc_dim *onnxc_value_elements(onnxc_graph *graph, onnxc_value value, uint32_t *count);
+/* Whether known dims and extents can be multiplied without looking for overflow, as passes and lowering do: of what is
+ * live, none may be negative (BAD_INPUT), nor a tensor or a reduction have more than 2^40 elements (UNSUPPORTED). For
+ * whoever makes dims known: front ends, infer. ir/sizes.c */
+onnxc_status onnxc_graph_check_sizes(const onnxc_graph *graph);
 /* Replaces every use of `from` (operands and graph outputs) by `to`. */
 void onnxc_graph_replace_uses(onnxc_graph *graph, onnxc_value from, onnxc_value to);
 /* uses[v.i] = number of uses by nodes in order plus graph outputs; arena-allocated, values.length long. */

@@ -3,7 +3,8 @@
  *   G1  each value is written by one output slot of one node, or is a graph input; producer and slot say so
  *   G2  a producer comes before its users in order; outputs of the graph exist
  *   G3  operand and result counts agree with the node's row in ops.def; its attributes with its operands
- *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK, dims that are not none, and a layout of these
+ *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK, dims that are neither none nor negative, and a layout of
+ *       these
  *   G5  a compute is well typed (verify_compute.c); its results have its extents as dims; the computes of a row group
  *       are consecutive in order (but for constants) and share their row indices
  *   G6  graph inputs and outputs have the default layout; only relayout, computes and constants give a value another
@@ -82,11 +83,17 @@ static bool check_value(verifier *v, onnxc_value value) {
     fail(v, name, "G4: rank %u", info->rank);
     return false;
   }
-  for (uint32_t d = 0; d < info->rank; d++)
+  for (uint32_t d = 0; d < info->rank; d++) {
+    int64_t extent = 0;
     if (!dim_exists(v, info->dims[d])) {
       fail(v, name, "G4: dim %u is none", d);
       return false;
     }
+    if (onnxc_dim_is_const(&v->graph->dims, info->dims[d], &extent) && extent < 0) {
+      fail(v, name, "G4: dim %u is negative", d);
+      return false;
+    }
+  }
   if (!layout_fits(&info->layout, info->rank)) {
     fail(v, name, "G4: a layout that does not fit its rank");
     return false;

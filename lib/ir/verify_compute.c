@@ -128,9 +128,13 @@ const char *onnxc_compute_check(const onnxc_exprs *pool, const onnxc_compute *co
     return "too many indices";
   if (compute->num_results == 0 || compute->num_results > ONNXC_MAX_RESULTS)
     return "no results, or too many";
-  for (uint32_t k = 0; k < all; k++)
+  for (uint32_t k = 0; k < all; k++) {
+    int64_t extent = 0;
     if (!compute->extents[k].i || compute->extents[k].i >= pool->dims->nodes.length)
       return "an extent is missing";
+    if (onnxc_dim_is_const(pool->dims, compute->extents[k], &extent) && extent < 0)
+      return "an extent is negative";
+  }
   if (compute->row_rank > compute->num_parallel)
     return "rows: rank is above the parallel indices";
   place p = {.compute = compute, .num_operands = num_operands, .dtypes = dtypes, .ranks = ranks};

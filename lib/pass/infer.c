@@ -99,16 +99,17 @@ onnxc_status onnxc_infer_symbols(onnxc_graph *graph, bool *changed) {
   s.done = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, s.num_done);
   for (uint32_t v = 1; v < graph->values.length; v++) {
     onnxc_value_info *info = &graph->values.data[v];
-    int64_t count = 1, extent;
     for (uint32_t d = 0; d < info->rank; d++) {
       onnxc_dim dim = replaced(&s, info->dims[d]);
       if (changed)
         *changed |= !onnxc_dim_same(dim, info->dims[d]);
       info->dims[d] = dim;
-      count *= onnxc_dim_is_const(&graph->dims, dim, &extent) ? extent : 0;
     }
     if (!info->elements)
       continue;
+    int64_t count = 1, extent; /* small: a tensor with known elements is */
+    for (uint32_t d = 0; d < info->rank; d++)
+      count *= onnxc_dim_is_const(&graph->dims, info->dims[d], &extent) ? extent : 0;
     onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, count + 1);
     for (int64_t i = 0; i < count; i++) {
       elements[i] = replaced(&s, info->elements[i]);
@@ -129,7 +130,8 @@ onnxc_status onnxc_infer_symbols(onnxc_graph *graph, bool *changed) {
     replace_exprs(&s, c->finish, c->num_results);
     c->contraction.valid = false;
   }
-  return replace_constraints(&s);
+  ONNXC_TRY(replace_constraints(&s));
+  return onnxc_graph_check_sizes(graph);
 }
 
 onnxc_status onnxc_pass_infer(onnxc_graph *graph, const onnxc_pass_options *options) {
