@@ -28,4 +28,10 @@ void mutable_model_free(mutable_model *model);
  * again. The caller frees it. NULL = no memory. */
 uint8_t *mutate(const mutable_model *model, random_source *source, size_t *size);
 
+/* The same for text: lines are dropped and doubled, words replaced by others of the text, numbers by telling ones. */
+char *mutate_text(const char *text, size_t length, random_source *source, size_t *size);
+
+/* The same for text: lines and words are dropped, doubled, replaced by others of the text; numbers by telling ones. */
+char *mutate_text(const char *text, size_t length, random_source *source, size_t *size);
+
 #endif
