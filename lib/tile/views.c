@@ -2,8 +2,9 @@
  *
  * A concat's input may be written straight into the result if it is computed here, is no graph output, appears in no
  * other concat, is not reshaped (a reshape wants dense memory), binds no symbol (a run reads it between segments, while
- * the rest of the result may be unwritten) and lies in the same storage order with no larger halo
- * than the result. Concats are visited last first, so a chain of them (a dense block) ends in one buffer.
+ * the rest of the result may be unwritten), comes after whatever binds the result's size and lies in the same storage
+ * order with no larger halo than the result. Concats are visited last first, so a chain of them (a dense block) ends in
+ * one buffer.
  */
 #include "tile/views.h"
 
@@ -12,7 +13,8 @@
 typedef struct placer {
   onnxc_tile_program *program;
   const uint32_t *buffer_of;
-  bool *pinned; /* by value: keeps memory of its own */
+  bool *pinned;       /* by value: keeps memory of its own */
+  uint32_t *position; /* by node: in order, from 1 */
 } placer;
 
 static onnxc_buffer *buffer_at(const onnxc_tile_program *program, uint32_t number) {
@@ -93,6 +95,26 @@ static bool same_order(const onnxc_buffer *part, const onnxc_buffer *whole) {
   return true;
 }
 
+/* Is the size of the memory that `number` lies in known when the node runs? What binds its symbols comes before. */
+static bool known_before(const placer *p, uint32_t number, onnxc_node node) {
+  const onnxc_graph *graph = p->program->graph;
+  const onnxc_buffer *buffer = buffer_at(p->program, number);
+  while (buffer->alias)
+    buffer = buffer_at(p->program, buffer->alias);
+  for (uint32_t s = 1; s < graph->dims.symbols.length; s++) {
+    const onnxc_symbol *symbol = &graph->dims.symbols.data[s];
+    if (symbol->source != ONNXC_SYM_ELEMENT)
+      continue;
+    onnxc_node source = graph->values.data[symbol->index].producer;
+    if (!source.i || p->position[source.i] < p->position[node.i])
+      continue;
+    for (uint32_t d = 0; d < buffer->rank; d++)
+      if (onnxc_dim_uses(&graph->dims, buffer->dims[d], (onnxc_sym){s}))
+        return false;
+  }
+  return true;
+}
+
 static void place_concat(placer *p, const onnxc_node_info *node) {
   onnxc_graph *graph = p->program->graph;
   uint32_t whole = p->buffer_of[node->outputs[0].i];
@@ -107,7 +129,7 @@ static void place_concat(placer *p, const onnxc_node_info *node) {
     uint32_t part = p->buffer_of[value.i];
     onnxc_op producer = info->producer.i ? onnxc_node_of(graph, info->producer)->op : ONNXC_OP_NONE;
     bool computed = producer == ONNXC_OP_COMPUTE || producer == ONNXC_OP_CONCAT || producer == ONNXC_OP_RELAYOUT;
-    if (computed && !p->pinned[value.i] && !halo_on_axis &&
+    if (computed && !p->pinned[value.i] && !halo_on_axis && known_before(p, whole, info->producer) &&
         same_order(buffer_at(p->program, part), buffer_at(p->program, whole))) {
       onnxc_buffer view = part_of(p->program, whole, (uint32_t)node->axis, start, extent);
       view.name = info->name;
@@ -133,7 +155,10 @@ static void place_reshape(placer *p, const onnxc_node_info *node) {
 
 void onnxc_tile_place_views(onnxc_tile_program *program, const uint32_t *buffer_of) {
   onnxc_graph *graph = program->graph;
-  placer p = {program, buffer_of, ONNXC_NEW_ARRAY(graph->arena, bool, graph->values.length)};
+  placer p = {program, buffer_of, ONNXC_NEW_ARRAY(graph->arena, bool, graph->values.length),
+              ONNXC_NEW_ARRAY(graph->arena, uint32_t, graph->nodes.length)};
+  for (uint32_t n = 0; n < graph->order.length; n++)
+    p.position[graph->order.data[n].i] = n + 1;
   for (uint32_t k = 0; k < graph->outputs.length; k++)
     p.pinned[graph->outputs.data[k].i] = true;
   for (uint32_t s = 1; s < graph->dims.symbols.length; s++)

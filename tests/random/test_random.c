@@ -209,6 +209,16 @@ static const struct {
      "  %c = concat(%d, %b) axis=0 : i64[2]\n"
      "  %z = compute(%x) <i0: %q> add($0[0], cast.f32(i0)) : f32[%q]\n"
      "  return %c, %z\n}\n"},
+    {"a concat's size is known only after its first part is computed",
+     "graph @g(%x: f32[1]) {\n"
+     "  %a = compute(%x) <i0: 1> cast.i64(add(abs($0[i0]), 3)) : i64[1] {%p}\n"
+     "  %y = compute(%x) <i0: %p> add($0[0], cast.f32(i0)) : f32[%p]\n"
+     "  %s = compute(%y) <i0: 1 | r0: %p> f32 add abs($0[r0]) init 2 -> acc0 : f32[1]\n"
+     "  %b = compute(%s) <i0: 1> cast.i64($0[i0]) : i64[1] {%q}\n"
+     "  %z = compute(%x) <i0: %q> sub($0[0], cast.f32(i0)) : f32[%q]\n"
+     "  %c = concat(%y, %z) axis=0 : f32[%p + %q]\n"
+     "  %d = compute(%c) <i0: %p + %q> mul($0[i0], $0[i0]) : f32[%p + %q]\n"
+     "  return %d, %s\n}\n"},
     {"a concat of inputs gets a halo",
      "symbol %N in 0..64\n"
      "graph @g(%x: f32[%N, 2, 9, 7]) {\n"
