@@ -21,7 +21,7 @@ typedef struct draw {
 
 static uint32_t below(draw *d, uint32_t n) {
   d->state = d->state * 6364136223846793005u + 1442695040888963407u;
-  return (uint32_t)(d->state >> 33) % n;
+  return n ? (uint32_t)(d->state >> 33) % n : 0;
 }
 
 /* A random layout of a tensor of this rank, NULL = row major. */
