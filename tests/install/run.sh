@@ -15,6 +15,9 @@ prefix=$work/installed
 library=$(dirname "$(find "$prefix" -name libonnxc.so | head -n 1)")
 export LD_LIBRARY_PATH=$library PATH=$prefix/bin:$PATH PKG_CONFIG_PATH=$library/pkgconfig
 
+# The examples end without giving back their memory.
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
+
 onnxc gen mlp -o "$work/net.onnx" --batch=2 --layers=8,16,4 --bias --relu
 [ "$(pkg-config --modversion onnxc)" = 0.1.0 ]
 # shellcheck disable=SC2046,SC2086
