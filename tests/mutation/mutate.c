@@ -13,6 +13,7 @@
  */
 #define _GNU_SOURCE /* memmem */
 #include "mutations.h"
+#include "runs.h"
 
 #include "api/api.h"
 #include "ir/text.h"
@@ -48,23 +49,12 @@ enum {
   BATCH = 20,
   MAX_MODELS = 4096,
   CPU_SECONDS = SANITIZED ? 30 : 10, /* of one case, before it runs */
-  RUN_SECONDS = 5,
-  MEMORY_MIB = 1024,        /* of one case above what the model itself takes */
-  SMALL = 200 << 10,        /* models that are compiled and run */
-  INPUT_ELEMENTS = 1000000, /* elements */
-  MAX_RUN_BYTES = 64 << 20,
-  CODE = 8 /* one in so many mutants of large models is compiled */
+  MEMORY_MIB = 1024,                 /* of one case above what the model itself takes */
+  SMALL = 200 << 10,                 /* models that are compiled and run */
+  CODE = 8                           /* one in so many mutants of large models is compiled */
 };
 
-typedef enum stage { LOAD, DESCRIBE, TILE, COMPILE, PLAN, RUN, EVALUATE, DONE } stage;
 static const char *const stage_names[] = {"load", "describe", "tile", "compile", "plan", "run", "evaluate", "done"};
-
-typedef struct shared_state {
-  uint64_t current; /* case */
-  stage stage;
-  uint64_t failed, imported, ran;
-  bool finished;
-} shared_state;
 
 typedef struct settings {
   uint64_t seed, only; /* only: one case, UINT64_MAX = all */
@@ -78,151 +68,11 @@ typedef struct totals {
   uint64_t passed, failed, skipped, imported, ran;
 } totals;
 
-static shared_state *shared;
+shared_state *shared;
 
-static void set_timer(int seconds) {
+void set_timer(int seconds) {
   struct itimerval timer = {.it_value = {.tv_sec = seconds}};
   setitimer(ITIMER_PROF, &timer, NULL);
-}
-
-/* ---- running a program ---- */
-
-typedef struct guarded_memory {
-  void *map, *data;
-  size_t size;
-} guarded_memory;
-
-/* Memory that ends where a page begins that may not be touched; its start has the alignment asked for. */
-static bool guarded_alloc(guarded_memory *memory, size_t size, size_t align) {
-  size_t page = (size_t)sysconf(_SC_PAGESIZE), used = (size + align - 1) / align * align;
-  size_t body = (used + page - 1) / page * page;
-  memory->size = body + page;
-  memory->map = mmap(NULL, memory->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory->map == MAP_FAILED)
-    return false;
-  mprotect((uint8_t *)memory->map + body, page, PROT_NONE);
-  memory->data = (uint8_t *)memory->map + body - used;
-  return true;
-}
-
-static int64_t element_count(const onnxc_tensor *tensor, int64_t limit) {
-  int64_t count = 1;
-  for (int k = 0; k < tensor->rank; k++) {
-    if (tensor->dims[k] < 0 || (tensor->dims[k] > 0 && count > limit / tensor->dims[k]))
-      return -1;
-    count *= tensor->dims[k];
-  }
-  return count;
-}
-
-static void fill(onnxc_tensor *tensor, int64_t count, random_source *source) {
-  size_t bytes = onnxc_dtype_bytes((onnxc_dtype)tensor->dtype);
-  for (int64_t k = 0; k < count; k++) {
-    uint64_t bits = random_next(source);
-    void *at = (uint8_t *)tensor->data + (size_t)k * bytes;
-    float f = (float)(bits % 2001) / 250.0F - 4.0F;
-    if (tensor->dtype == ONNXC_F32) {
-      memcpy(at, &f, sizeof f);
-    } else if (tensor->dtype == ONNXC_F64) {
-      double d = f;
-      memcpy(at, &d, sizeof d);
-    } else if (onnxc_dtype_is_float((onnxc_dtype)tensor->dtype)) {
-      memcpy(at, &bits, bytes);
-    } else { /* most as indices are, some as no index is */
-      int64_t number = tensor->dtype == ONNXC_BOOL ? (int64_t)(bits & 1)
-                       : bits >> 58                ? (int64_t)(bits % 5)
-                                                   : (int64_t)(bits << 7);
-      memcpy(at, &number, bytes);
-    }
-  }
-}
-
-enum { MAX_TENSORS = 32 };
-
-typedef struct run_memory {
-  guarded_memory blocks[2 * MAX_TENSORS + 64];
-  size_t count;
-} run_memory;
-
-static void *take(run_memory *memory, size_t size, size_t align) {
-  if (memory->count == sizeof memory->blocks / sizeof *memory->blocks || size > MAX_RUN_BYTES ||
-      !guarded_alloc(&memory->blocks[memory->count], size, align))
-    return NULL;
-  return memory->blocks[memory->count++].data;
-}
-
-static void *allocate(void *arg, size_t size, int tag) {
-  (void)tag;
-  return take(arg, size, 64);
-}
-
-/* Inputs as the model declares them, unknown dims small. */
-static bool make_inputs(const onnxc_model_info *info, onnxc_tensor *inputs, run_memory *memory, random_source *source) {
-  for (int k = 0; k < info->num_inputs; k++) {
-    const onnxc_tensor_info *declared = &info->inputs[k];
-    inputs[k] = (onnxc_tensor){.dtype = declared->dtype, .rank = declared->rank};
-    for (int d = 0; d < declared->rank; d++)
-      inputs[k].dims[d] = declared->dims[d] >= 0 ? declared->dims[d] : (int64_t)(1 + random_below(source, 5));
-    int64_t count = element_count(&inputs[k], INPUT_ELEMENTS);
-    size_t bytes = onnxc_dtype_bytes((onnxc_dtype)declared->dtype);
-    if (count < 0)
-      return false;
-    inputs[k].data = take(memory, (size_t)count * bytes, bytes);
-    if (!inputs[k].data)
-      return false;
-    fill(&inputs[k], count, source);
-  }
-  return true;
-}
-
-/* Dims that no caller means: a plan must refuse them, or say how much memory they take. */
-static void plan_wildly(const onnxc_program *program, random_source *source) {
-  static const int64_t wild[] = {0, 1, -1, 1 << 16, 1 << 20, 1LL << 31, 1LL << 40, 1LL << 62, INT64_MAX, INT64_MIN, 3};
-  const onnxc_model_info *info = onnxc_program_describe(program);
-  onnxc_tensor inputs[MAX_TENSORS] = {{0}}, outputs[MAX_TENSORS] = {{0}};
-  onnxc_run run = {.inputs = inputs, .outputs = outputs, .num_threads = 2};
-  for (int k = 0; k < info->num_inputs; k++) {
-    inputs[k] = (onnxc_tensor){.dtype = info->inputs[k].dtype, .rank = info->inputs[k].rank};
-    for (int d = 0; d < inputs[k].rank; d++)
-      inputs[k].dims[d] = info->inputs[k].dims[d] >= 0 ? info->inputs[k].dims[d]
-                                                       : wild[random_below(source, sizeof wild / sizeof *wild)];
-    if (info->inputs[k].flags & ONNXC_TENSOR_SHAPES)
-      return; /* planning would read it */
-  }
-  onnxc_plan(program, &run);
-}
-
-/* A run of a mutant may rightly take long: it is given up then. */
-static void run_program(const onnxc_program *program, random_source *source, run_memory *memory, onnxc_tensor *inputs) {
-  const onnxc_model_info *info = onnxc_program_describe(program);
-  onnxc_tensor outputs[MAX_TENSORS] = {{0}};
-  if (info->num_inputs > MAX_TENSORS || info->num_outputs > MAX_TENSORS || !make_inputs(info, inputs, memory, source))
-    return;
-  onnxc_run run = {.inputs = inputs,
-                   .outputs = outputs,
-                   .num_threads = random_below(source, 8) == 0 ? 3 : 1,
-                   .allocate = allocate,
-                   .allocate_arg = memory};
-  shared->stage = PLAN;
-  plan_wildly(program, source);
-  if (onnxc_plan(program, &run) != ONNXC_OK)
-    return;
-  run.workspace = take(memory, run.workspace_size, 64);
-  if (!run.workspace)
-    return;
-  for (int k = 0; k < info->num_outputs; k++) {
-    if (info->outputs[k].flags & ONNXC_TENSOR_DYNAMIC)
-      continue;
-    size_t bytes = onnxc_dtype_bytes((onnxc_dtype)outputs[k].dtype);
-    int64_t count = element_count(&outputs[k], MAX_RUN_BYTES / (int64_t)bytes);
-    outputs[k].data = count < 0 ? NULL : take(memory, (size_t)count * bytes, bytes);
-    if (!outputs[k].data)
-      return;
-  }
-  shared->stage = RUN;
-  set_timer(RUN_SECONDS);
-  onnxc_run_program(program, &run);
-  shared->ran++;
 }
 
 /* ---- one case ---- */
@@ -334,13 +184,23 @@ static void run_text(const settings *set, const char *path, const uint8_t *bytes
 
 /* ---- one case: a model ---- */
 
+/* --evaluate is for hunting: a mutant may have overflow and undefined casts, about which the two need not agree. */
+static void compare(const settings *set, const char *path, const onnxc_program *program, const onnxc_tensor *outputs,
+                    const onnxc_tensor *expected) {
+  const onnxc_model_info *info = onnxc_program_describe(program);
+  for (int k = 0; k < info->num_outputs; k++)
+    if (!tensors_agree(&outputs[k], &expected[k]))
+      printf("differs: output '%s': --seed %" PRIu64 " --case %" PRIu64 " %s\n", info->outputs[k].name, set->seed,
+             shared->current, path);
+}
+
 static void run_bytes(const settings *set, const char *path, const uint8_t *bytes, size_t size, random_source source) {
   set_timer(CPU_SECONDS);
   onnxc_context *context = onnxc_context_new();
   onnxc_model *loaded = NULL;
   onnxc_program *program = NULL;
   run_memory memory = {.count = 0};
-  onnxc_tensor inputs[MAX_TENSORS];
+  onnxc_tensor inputs[MAX_TENSORS], outputs[MAX_TENSORS];
   shared->stage = LOAD;
   if (!context || !check_status(set, path, context, onnxc_load_memory(context, bytes, size, NULL, &loaded)))
     goto end;
@@ -359,21 +219,18 @@ static void run_bytes(const settings *set, const char *path, const uint8_t *byte
     onnxc_build_free(&job.build);
   }
   shared->imported++;
-  if (program) {
-    run_program(program, &source, &memory, inputs);
-    if (set->evaluate && shared->stage == RUN) {
-      onnxc_tensor outputs[MAX_TENSORS];
-      size_t num_inputs = (size_t)onnxc_program_describe(program)->num_inputs;
-      shared->stage = EVALUATE;
-      onnxc_status status = onnxc_evaluate(loaded, inputs, num_inputs, outputs, allocate, &memory);
-      check_status(set, path, context, status);
-    }
+  if (program && run_program(program, &source, &memory, inputs, outputs) && set->evaluate) {
+    onnxc_tensor expected[MAX_TENSORS];
+    size_t num_inputs = (size_t)onnxc_program_describe(program)->num_inputs;
+    shared->stage = EVALUATE;
+    onnxc_status status = onnxc_evaluate(loaded, inputs, num_inputs, expected, allocate_guarded, &memory);
+    if (check_status(set, path, context, status))
+      compare(set, path, program, outputs, expected);
   }
 end:
   set_timer(0);
   shared->stage = DONE;
-  for (size_t k = 0; k < memory.count; k++)
-    munmap(memory.blocks[k].map, memory.blocks[k].size);
+  run_memory_free(&memory);
   onnxc_program_free(program);
   onnxc_context_free(context);
 }
