@@ -102,6 +102,7 @@ static void check_form(const form *f) {
 }
 
 static const form forms[] = {
+    {"Gather", "", "x,c", "N,3", NULL, "i0,1", {"require 6*eq(%N, 0) == 0", "$0[min("}},
     {"Conv",
      "",
      "x,w",
