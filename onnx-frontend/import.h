@@ -15,7 +15,7 @@ typedef struct onnxc_importer {
   /* "node 'conv1' (Conv-11)": the node's name (or its first output's), operator and opset version in force. */
   const char *where;
   const char *op_type;
-  int64_t opset;        /* version of the operator's domain that the model imports */
+  int64_t opset;                    /* version of the operator's domain that the model imports */
   uint32_t num_inputs, num_outputs; /* as written, trailing ones included */
   const onnxc_value *inputs;        /* none where omitted or empty */
   const struct Onnx__NodeProto *proto;
@@ -53,17 +53,21 @@ onnxc_value onnxc_import_tensor(onnxc_importer *in, const char *name);
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-onnxc_status onnxc_import_error(onnxc_importer *in, onnxc_status status, const char *format, ...);
+onnxc_status
+onnxc_import_error(onnxc_importer *in, onnxc_status status, const char *format, ...);
 /* Axis in [-rank, rank-1] to [0, rank-1]; -1 after an error. */
 int64_t onnxc_import_axis(onnxc_importer *in, int64_t axis, uint32_t rank);
 /* The usual end of an importer: binds output k to value and returns OK; if value is none, returns the status that the
  * builder recorded. */
 onnxc_status onnxc_import_done(onnxc_importer *in, uint32_t k, onnxc_value value);
+/* Indices clamped into a dim need an element to be clamped to: a run refuses x when a dim of it has none and a result
+ * of these extents has some. */
+void onnxc_import_need_elements(onnxc_importer *in, const onnxc_value_info *x, uint32_t rank, const onnxc_dim *extents);
 
 typedef struct onnxc_import_row {
   const char *op_type;
-  const char *domain;   /* "" = ai.onnx */
-  int64_t since;        /* lowest opset understood */
+  const char *domain; /* "" = ai.onnx */
+  int64_t since;      /* lowest opset understood */
   onnxc_import_fn import;
 } onnxc_import_row;
 const onnxc_import_row *onnxc_import_find(const char *domain, const char *op_type);

@@ -76,6 +76,24 @@ onnxc_status onnxc_import_done(onnxc_importer *in, uint32_t k, onnxc_value value
   return in->graph->diag->status;
 }
 
+void onnxc_import_need_elements(onnxc_importer *in, const onnxc_value_info *x, uint32_t rank,
+                                const onnxc_dim *extents) {
+  onnxc_dims *dims = &in->graph->dims;
+  onnxc_dim zero = onnxc_dim_const(dims, 0), count = onnxc_dim_const(dims, 1);
+  for (uint32_t d = 0; d < rank; d++)
+    count = onnxc_dim_mul(dims, count, extents[d]);
+  for (uint32_t d = 0; d < x->rank; d++) {
+    bool shared = false; /* then the result has no elements either */
+    for (uint32_t k = 0; k < rank; k++)
+      shared = shared || onnxc_dim_same(x->dims[d], extents[k]);
+    onnxc_dim missing = onnxc_dim_mul(dims, onnxc_dim_eq(dims, x->dims[d], zero), count);
+    if (!shared && !onnxc_dim_is(dims, missing, 0))
+      onnxc_graph_add_constraint(
+          in->graph, missing, zero,
+          onnxc_arena_printf(in->graph->arena, "%s: dim %u of the input has no elements to take", in->where, d));
+  }
+}
+
 int64_t onnxc_import_axis(onnxc_importer *in, int64_t axis, uint32_t rank) {
   if (axis >= -(int64_t)rank && axis < (int64_t)rank)
     return axis < 0 ? axis + rank : axis;

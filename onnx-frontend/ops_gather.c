@@ -60,28 +60,10 @@ static bool is_index_type(onnxc_importer *in, onnxc_value indices) {
   return false;
 }
 
-/* Clamping needs an element to clamp to: a run refuses a dim of x that has none, unless nothing is gathered. */
-static void require_elements(onnxc_importer *in, const onnxc_value_info *x, uint32_t rank, const onnxc_dim *extents) {
-  onnxc_dims *dims = &in->graph->dims;
-  onnxc_dim zero = onnxc_dim_const(dims, 0), count = onnxc_dim_const(dims, 1);
-  for (uint32_t d = 0; d < rank; d++)
-    count = onnxc_dim_mul(dims, count, extents[d]);
-  for (uint32_t d = 0; d < x->rank; d++) {
-    bool shared = false; /* then the result has no elements either */
-    for (uint32_t k = 0; k < rank; k++)
-      shared = shared || onnxc_dim_same(x->dims[d], extents[k]);
-    onnxc_dim missing = onnxc_dim_mul(dims, onnxc_dim_eq(dims, x->dims[d], zero), count);
-    if (!shared && !onnxc_dim_is(dims, missing, 0))
-      onnxc_graph_add_constraint(
-          in->graph, missing, zero,
-          onnxc_arena_printf(in->graph->arena, "%s: dim %u of the input has no elements to gather", in->where, d));
-  }
-}
-
 static onnxc_status finish_gather(onnxc_importer *in, uint32_t rank, const onnxc_dim *extents, onnxc_value x,
                                   onnxc_value indices, const onnxc_expr *index) {
   const onnxc_value_info *info = onnxc_value_of(in->graph, x);
-  require_elements(in, info, rank, extents);
+  onnxc_import_need_elements(in, info, rank, extents);
   onnxc_compute compute = {.num_parallel = rank, .num_results = 1, .acc_dtype = {info->dtype}};
   for (uint32_t d = 0; d < rank; d++)
     compute.extents[d] = extents[d];

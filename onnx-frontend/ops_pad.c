@@ -149,6 +149,8 @@ onnxc_status onnxc_import_Pad(onnxc_importer *in) {
   }
   if (nothing)
     return onnxc_import_done(in, 0, x);
+  if (mode != PAD_CONSTANT)
+    onnxc_import_need_elements(in, &info, info.rank, extents);
   onnxc_expr fill = onnxc_dtype_is_float(info.dtype)
                         ? onnxc_expr_f64(pool, info.dtype, in->opset < 11 ? onnxc_import_float(in, "value", 0) : 0)
                         : onnxc_expr_i64(pool, info.dtype, 0);

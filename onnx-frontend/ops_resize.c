@@ -441,10 +441,14 @@ static bool read_resize(resize_job *job, bool simple, uint32_t scales_at) {
 
 static onnxc_status finish(resize_job *job) {
   bool any = false;
-  for (uint32_t d = 0; d < job->x.rank; d++)
+  onnxc_dim extents[ONNXC_MAX_RANK];
+  for (uint32_t d = 0; d < job->x.rank; d++) {
     any = any || job->axes[d].active;
+    extents[d] = job->axes[d].out;
+  }
   if (!any)
     return onnxc_import_done(job->in, 0, job->operands[0]);
+  onnxc_import_need_elements(job->in, &job->x, job->x.rank, extents);
   return onnxc_import_done(job->in, 0, job->resize.antialias ? filter(job) : gather(job));
 }
 

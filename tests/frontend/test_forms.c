@@ -103,6 +103,8 @@ static void check_form(const form *f) {
 
 static const form forms[] = {
     {"Gather", "", "x,c", "N,3", NULL, "i0,1", {"require 6*eq(%N, 0) == 0", "$0[min("}},
+    {"Pad", "mode=edge", "x,c", "N,3", NULL, "i1,0,1,0", {"has no elements to take"}},
+    {"Resize", "mode=nearest", "x,,,c", "N,3,H,4", NULL, "i1,3,7,4", {"has no elements to take"}},
     {"Conv",
      "",
      "x,w",
