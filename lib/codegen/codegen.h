@@ -26,7 +26,7 @@ typedef struct onnxc_stage_code {
   uint32_t num_buffers, num_dims;
   uint32_t *buffers;     /* program buffer numbers */
   onnxc_dim *dims;       /* dim expressions, free of loop symbols */
-  uint64_t scratch_size; /* bytes a thread; windows must have static sizes (or symbolic: see below) */
+  uint64_t scratch_size; /* bytes a thread; windows have bounded sizes */
 } onnxc_stage_code;
 
 typedef struct onnxc_module {
