@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh TEST_MUTATION ONNXC WORK SECONDS -- mutants of the real models, of two that `onnxc gen` makes, and of every 12th
-# of ONNX's node tests, as far as they are there; WORK is where the node tests are unpacked.
+# run.sh TEST_MUTATION ONNXC WORK SECONDS -- mutants of the golden tests' texts, of the real models, of two that `onnxc gen`
+# makes, and of every 12th of ONNX's node tests, as far as they are there; WORK is where the node tests are unpacked.
 set -euo pipefail
 test=$1 onnxc=$2 work=$3 seconds=$4
 source "$(dirname "$0")/../conformance/common.sh"
@@ -11,7 +11,9 @@ trap 'rm -rf "$made"' EXIT
 models=("$made/mlp.onnx" "$made/gemm.onnx")
 [ -d "$shared/models" ] && models+=("$shared/models")
 status=0
-"$test" --count 120 --seconds "$((seconds / 2))" "${models[@]}" || status=1
+here=$(dirname "$0")
+"$test" --count 200 --seconds "$((seconds / 5))" "$here/../pass" "$here/../tile" || status=1
+"$test" --count 120 --seconds "$((seconds * 2 / 5))" "${models[@]}" || status=1
 find_onnx_tests "$work"
-[ -z "$data" ] || "$test" --count 20 --seconds "$((seconds / 2))" --stride 12 "$data/node" || status=1
+[ -z "$data" ] || "$test" --count 20 --seconds "$((seconds * 2 / 5))" --stride 12 "$data/node" || status=1
 exit "$status"
