@@ -54,35 +54,33 @@ char *onnxc_arena_copy_string(onnxc_arena *arena, const char *text, size_t lengt
 #if defined(__GNUC__)
 __attribute__((format(printf, 2, 3)))
 #endif
-char *onnxc_arena_printf(onnxc_arena *arena, const char *format, ...);
+char *
+onnxc_arena_printf(onnxc_arena *arena, const char *format, ...);
 /* A hint that memory of this arena will not be read again: its whole pages go back to the system. Their contents are
  * lost. Memory that is not the arena's is left alone. */
 void onnxc_arena_discard(onnxc_arena *arena, const void *memory, size_t size);
 _Noreturn void onnxc_arena_out_of_memory(onnxc_arena *arena);
 
-#define ONNXC_NEW(arena, type) ((type *)onnxc_arena_alloc((arena), sizeof(type)))
-#define ONNXC_NEW_ARRAY(arena, type, count)                                                        \
-  ((type *)onnxc_arena_array((arena), (size_t)(count), sizeof(type)))
+#define ONNXC_NEW(arena, type)              ((type *)onnxc_arena_alloc((arena), sizeof(type)))
+#define ONNXC_NEW_ARRAY(arena, type, count) ((type *)onnxc_arena_array((arena), (size_t)(count), sizeof(type)))
 
 /* ---- growable arrays in an arena ----
  *
  *     ONNXC_VEC(int) numbers = {0};
  *     ONNXC_PUSH(arena, numbers, 7);
  */
-#define ONNXC_VEC(type)                                                                            \
-  struct {                                                                                         \
-    type *data;                                                                                    \
-    uint32_t length, capacity;                                                                     \
+#define ONNXC_VEC(type)                                                                                                \
+  struct {                                                                                                             \
+    type *data;                                                                                                        \
+    uint32_t length, capacity;                                                                                         \
   }
-#define ONNXC_PUSH(arena, vec, item)                                                               \
-  ((vec).length == (vec).capacity                                                                  \
-       ? ((vec).data = onnxc_arena_grow((arena), (vec).data, (vec).length, &(vec).capacity,        \
-                                        sizeof *(vec).data),                                       \
-          (void)0)                                                                                 \
-       : (void)0,                                                                                  \
+#define ONNXC_PUSH(arena, vec, item)                                                                                   \
+  ((vec).length == (vec).capacity                                                                                      \
+       ? ((vec).data = onnxc_arena_grow((arena), (vec).data, (vec).length, &(vec).capacity, sizeof *(vec).data),       \
+          (void)0)                                                                                                     \
+       : (void)0,                                                                                                      \
    (vec).data[(vec).length++] = (item))
 
-void *onnxc_arena_grow(onnxc_arena *arena, void *data, uint32_t length, uint32_t *capacity,
-                       size_t size);
+void *onnxc_arena_grow(onnxc_arena *arena, void *data, uint32_t length, uint32_t *capacity, size_t size);
 
 #endif

@@ -32,15 +32,16 @@ void onnxc_diag_clear(onnxc_diag *diag);
 #if defined(__GNUC__)
 __attribute__((format(printf, 3, 4)))
 #endif
-onnxc_status onnxc_error(onnxc_diag *diag, onnxc_status status, const char *format, ...);
+onnxc_status
+onnxc_error(onnxc_diag *diag, onnxc_status status, const char *format, ...);
 /* Adds `text` to the message that was recorded last, if there is one and it fits. */
 void onnxc_error_append(onnxc_diag *diag, const char *text);
 
-#define ONNXC_TRY(call)                                                                            \
-  do {                                                                                             \
-    onnxc_status try_status_ = (call);                                                             \
-    if (try_status_ != ONNXC_OK)                                                                   \
-      return try_status_;                                                                          \
+#define ONNXC_TRY(call)                                                                                                \
+  do {                                                                                                                 \
+    onnxc_status try_status_ = (call);                                                                                 \
+    if (try_status_ != ONNXC_OK)                                                                                       \
+      return try_status_;                                                                                              \
   } while (0)
 
 #endif

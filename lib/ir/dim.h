@@ -40,7 +40,7 @@ typedef enum onnxc_dim_kind {
   ONNXC_DIM_MOD,      /* a mod b */
   ONNXC_DIM_MIN,
   ONNXC_DIM_MAX,
-  ONNXC_DIM_EQ        /* 1 if a == b, else 0 */
+  ONNXC_DIM_EQ /* 1 if a == b, else 0 */
 } onnxc_dim_kind;
 
 /* Where a symbol gets its value. */
@@ -58,31 +58,31 @@ typedef struct onnxc_dim_term {
 
 typedef struct onnxc_dim_node {
   onnxc_dim_kind kind;
-  uint32_t num_terms;           /* SUM */
-  const onnxc_dim_term *terms;  /* SUM */
-  onnxc_dim a, b;               /* the binary kinds */
-  onnxc_sym sym;                /* SYM */
-  int64_t constant;             /* CONST, SUM */
-  int64_t low, high;            /* range when it was built; of a SYM: see the symbol */
-  uint32_t weight;              /* nodes of the expression as a tree */
-  bool opaque;                  /* a SUM whose constants would overflow: an atom; its terms are any dims */
+  uint32_t num_terms;          /* SUM */
+  const onnxc_dim_term *terms; /* SUM */
+  onnxc_dim a, b;              /* the binary kinds */
+  onnxc_sym sym;               /* SYM */
+  int64_t constant;            /* CONST, SUM */
+  int64_t low, high;           /* range when it was built; of a SYM: see the symbol */
+  uint32_t weight;             /* nodes of the expression as a tree */
+  bool opaque;                 /* a SUM whose constants would overflow: an atom; its terms are any dims */
 } onnxc_dim_node;
 
 typedef struct onnxc_symbol {
-  const char *name;             /* unique in the pool */
-  int64_t low, high, divisor;   /* range, inclusive, and a number that divides it (1 = none) */
+  const char *name;           /* unique in the pool */
+  int64_t low, high, divisor; /* range, inclusive, and a number that divides it (1 = none) */
   onnxc_sym_source source;
   uint32_t index, axis;
-  int64_t hint;                 /* a likely value, for cost models and planning */
+  int64_t hint; /* a likely value, for cost models and planning */
 } onnxc_symbol;
 
 typedef struct onnxc_dims {
   onnxc_arena *arena;
-  ONNXC_VEC(onnxc_dim_node) nodes;    /* [0] unused */
-  ONNXC_VEC(onnxc_symbol) symbols;    /* [0] unused */
-  uint32_t *table;                    /* interning, open addressing */
+  ONNXC_VEC(onnxc_dim_node) nodes; /* [0] unused */
+  ONNXC_VEC(onnxc_symbol) symbols; /* [0] unused */
+  uint32_t *table;                 /* interning, open addressing */
   uint32_t table_size;
-  uint32_t *names;                    /* symbols by name, open addressing */
+  uint32_t *names; /* symbols by name, open addressing */
   uint32_t names_size;
   bool too_complex;
 } onnxc_dims;
@@ -92,8 +92,7 @@ void onnxc_dims_init(onnxc_dims *dims, onnxc_arena *arena);
 /* A new symbol; when the name is taken (or NULL) a suffix makes it unique.
  * Range defaults to [0, 2^31-1] and hint to 64; change them through
  * onnxc_dims_symbol before using the symbol in an expression. */
-onnxc_sym onnxc_sym_new(onnxc_dims *dims, const char *name, onnxc_sym_source source, uint32_t index,
-                        uint32_t axis);
+onnxc_sym onnxc_sym_new(onnxc_dims *dims, const char *name, onnxc_sym_source source, uint32_t index, uint32_t axis);
 onnxc_sym onnxc_sym_find(const onnxc_dims *dims, const char *name, size_t length);
 onnxc_symbol *onnxc_dims_symbol(onnxc_dims *dims, onnxc_sym sym);
 const onnxc_dim_node *onnxc_dims_node(const onnxc_dims *dims, onnxc_dim dim);
@@ -130,8 +129,8 @@ bool onnxc_dim_uses(const onnxc_dims *dims, onnxc_dim dim, onnxc_sym sym);
 /* Text: `4`, `%H`, `2*%H + 1`, `(%H + 1) floordiv 2`, `%i mod 8`, `min(a, b)`, `max(a, b)`, `eq(a, b)`. A
  * symbol's name is letters, digits, `_` and `.`, or any bytes quoted: `%"a b"` (with \\, \" and \xNN). Sums
  * and products print in an order that does not depend on handles. The parser
- * advances *cursor, leaves it at the error, and takes NUL for the end; unknown symbols are created FREE. Returns none on a
- * syntax error, with *error set to a static message. onnxc_dim_text is the whole text, in the dims' arena. */
+ * advances *cursor, leaves it at the error, and takes NUL for the end; unknown symbols are created FREE. Returns none
+ * on a syntax error, with *error set to a static message. onnxc_dim_text is the whole text, in the dims' arena. */
 const char *onnxc_dim_text(const onnxc_dims *dims, onnxc_dim dim);
 void onnxc_dim_print(const onnxc_dims *dims, onnxc_dim dim, char *out, size_t size);
 onnxc_dim onnxc_dim_parse(onnxc_dims *dims, const char **cursor, const char **error);

@@ -20,20 +20,20 @@ typedef struct onnxc_array {
 
 int64_t onnxc_array_count(const onnxc_array *array); /* elements; -1 on overflow */
 
-#define ONNXC_UNBOUND INT64_MIN /* a symbol without a value */
+#define ONNXC_UNBOUND INT64_MIN   /* a symbol without a value */
 enum { ONNXC_SPARE_SYMBOLS = 4 }; /* evaluating rewrites dims, which can make the symbol of too complex ones */
 
 typedef struct onnxc_eval {
   onnxc_graph *graph;
-  onnxc_arena *arena;    /* for intermediate and result tensors */
-  int64_t *symbols;      /* value of each symbol, bound as evaluation goes; SPARE_SYMBOLS more than there are */
-  onnxc_array *arrays;   /* one a value; data NULL when not computed (yet) */
+  onnxc_arena *arena;  /* for intermediate and result tensors */
+  int64_t *symbols;    /* value of each symbol, bound as evaluation goes; SPARE_SYMBOLS more than there are */
+  onnxc_array *arrays; /* one a value; data NULL when not computed (yet) */
 } onnxc_eval;
 
 /* Binds symbols from the inputs' dims (checks shapes, dtypes, constraints), then evaluates every node of
  * order. arrays[v.i] has every value afterwards. */
-onnxc_status onnxc_eval_graph(onnxc_eval *eval, onnxc_graph *graph, onnxc_arena *arena,
-                              const onnxc_array *inputs, uint32_t num_inputs);
+onnxc_status onnxc_eval_graph(onnxc_eval *eval, onnxc_graph *graph, onnxc_arena *arena, const onnxc_array *inputs,
+                              uint32_t num_inputs);
 /* Evaluates one node whose inputs are in eval->arrays (constants are found by themselves). */
 onnxc_status onnxc_eval_node(onnxc_eval *eval, onnxc_node node);
 /* One compute on plain arrays; results[] dims and data are filled (data from the arena). */

@@ -71,8 +71,7 @@ bool onnxc_expr_const_value(const onnxc_exprs *pool, onnxc_expr e, double *f, in
 /* An i64 expression as an affine form: base + sum of coefficient[k] * index k,
  * base and coefficients dims (free of indices). False if it is no such form.
  * coefficients has num_indices entries, none = 0. */
-bool onnxc_expr_affine(onnxc_exprs *pool, onnxc_expr e, uint32_t num_indices, onnxc_dim *base,
-                       onnxc_dim *coefficients);
+bool onnxc_expr_affine(onnxc_exprs *pool, onnxc_expr e, uint32_t num_indices, onnxc_dim *base, onnxc_dim *coefficients);
 
 /* Rewriting: the callback returns a replacement for a leaf (INDEX, DIM, LOAD,
  * ACC, VAL; a LOAD's arguments are rewritten before), or none to keep it. Results

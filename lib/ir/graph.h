@@ -71,24 +71,24 @@ enum { ONNXC_MAX_INDICES = 16, ONNXC_MAX_RESULTS = 4 };
 
 typedef enum onnxc_role {
   ONNXC_ROLE_NONE = 0,
-  ONNXC_ROLE_BATCH,  /* in A, B and C (batch, group, depthwise channel) */
-  ONNXC_ROLE_M,      /* in A and C (rows; spatial positions of a convolution) */
-  ONNXC_ROLE_N,      /* in B and C (columns; output channels) */
-  ONNXC_ROLE_K,      /* in A and B, reduced, in its dim of A alone or with a batch index */
-  ONNXC_ROLE_WINDOW  /* in A and B, reduced, added to an m index in A */
+  ONNXC_ROLE_BATCH, /* in A, B and C (batch, group, depthwise channel) */
+  ONNXC_ROLE_M,     /* in A and C (rows; spatial positions of a convolution) */
+  ONNXC_ROLE_N,     /* in B and C (columns; output channels) */
+  ONNXC_ROLE_K,     /* in A and B, reduced, in its dim of A alone or with a batch index */
+  ONNXC_ROLE_WINDOW /* in A and B, reduced, added to an m index in A */
 } onnxc_role;
 
 typedef struct onnxc_contraction {
   bool valid;
-  uint32_t a, b;                      /* operand numbers of the factors (b: the weights) */
-  uint8_t role[ONNXC_MAX_INDICES];    /* onnxc_role of each index */
+  uint32_t a, b;                   /* operand numbers of the factors (b: the weights) */
+  uint8_t role[ONNXC_MAX_INDICES]; /* onnxc_role of each index */
 } onnxc_contraction;
 
 typedef struct onnxc_compute {
   uint32_t num_parallel, num_reduce, num_results;
   onnxc_dim extents[ONNXC_MAX_INDICES]; /* parallel, then reduction */
   onnxc_dtype acc_dtype[ONNXC_MAX_RESULTS];
-  onnxc_expr init[ONNXC_MAX_RESULTS];    /* none when there is no reduction */
+  onnxc_expr init[ONNXC_MAX_RESULTS]; /* none when there is no reduction */
   onnxc_expr element[ONNXC_MAX_RESULTS];
   onnxc_expr combine[ONNXC_MAX_RESULTS];
   onnxc_expr finish[ONNXC_MAX_RESULTS];
@@ -109,10 +109,10 @@ typedef struct onnxc_value_info {
   uint32_t rank;
   onnxc_dim *dims;
   onnxc_layout layout;
-  onnxc_node producer; /* none for graph inputs */
-  uint32_t slot;       /* output number of the producer, or graph input number */
-  const void *data;    /* constants: in the layout; borrowed (arena or mapped file) */
-  size_t data_size;    /* bytes */
+  onnxc_node producer;       /* none for graph inputs */
+  uint32_t slot;             /* output number of the producer, or graph input number */
+  const void *data;          /* constants: in the layout; borrowed (arena or mapped file) */
+  size_t data_size;          /* bytes */
   const onnxc_dim *elements; /* if not NULL: the elements of this small integer tensor, row major */
 } onnxc_value_info;
 
@@ -121,7 +121,7 @@ typedef struct onnxc_node_info {
   uint32_t num_inputs, num_outputs;
   onnxc_value *inputs; /* none = optional and absent */
   onnxc_value *outputs;
-  const char *name;    /* for messages: "node 'conv1' (Conv-11)"; may be NULL */
+  const char *name;       /* for messages: "node 'conv1' (Conv-11)"; may be NULL */
   onnxc_compute *compute; /* COMPUTE */
   int64_t axis, span;     /* CONCAT, SOFTMAX, NORMALIZE */
   double epsilon;         /* NORMALIZE */
@@ -142,7 +142,7 @@ typedef struct onnxc_graph {
   ONNXC_VEC(onnxc_value_info) values; /* [0] unused */
   ONNXC_VEC(onnxc_node_info) nodes;   /* [0] unused */
   ONNXC_VEC(onnxc_value) inputs;
-  ONNXC_VEC(onnxc_value) outputs;     /* a value may appear twice, or be an input */
+  ONNXC_VEC(onnxc_value) outputs;       /* a value may appear twice, or be an input */
   ONNXC_VEC(const char *) output_names; /* parallel to outputs */
   ONNXC_VEC(onnxc_node) order;
   ONNXC_VEC(onnxc_constraint) constraints;

@@ -43,14 +43,13 @@ onnxc_layout onnxc_layout_explicit(const onnxc_layout *layout, uint32_t rank);
 
 /* extents[a] and strides[a] (elements) of each storage axis; returns the number of
  * elements stored. `layout` must be explicit. */
-onnxc_dim onnxc_layout_strides(onnxc_dims *dims, const onnxc_layout *layout, uint32_t rank,
-                               const onnxc_dim *shape, onnxc_dim *extents, onnxc_dim *strides);
+onnxc_dim onnxc_layout_strides(onnxc_dims *dims, const onnxc_layout *layout, uint32_t rank, const onnxc_dim *shape,
+                               onnxc_dim *extents, onnxc_dim *strides);
 /* The element offset of a logical index (each a dim expression). */
-onnxc_dim onnxc_layout_offset(onnxc_dims *dims, const onnxc_layout *layout, uint32_t rank,
-                              const onnxc_dim *shape, const onnxc_dim *index);
+onnxc_dim onnxc_layout_offset(onnxc_dims *dims, const onnxc_layout *layout, uint32_t rank, const onnxc_dim *shape,
+                              const onnxc_dim *index);
 /* The same with numbers; shape and index are plain integers. */
-int64_t onnxc_layout_offset_of(const onnxc_layout *layout, uint32_t rank, const int64_t *shape,
-                               const int64_t *index);
+int64_t onnxc_layout_offset_of(const onnxc_layout *layout, uint32_t rank, const int64_t *shape, const int64_t *index);
 int64_t onnxc_layout_size_of(const onnxc_layout *layout, uint32_t rank, const int64_t *shape);
 
 /* Text: `[0 2 3 1]`, with halo `[0 2:+1+1 3:+1+1 1]`; printed only when not default. */
@@ -59,7 +58,7 @@ const char *onnxc_layout_parse(onnxc_layout *layout, uint32_t rank, const char *
 
 /* Copies a tensor between layouts (plain C, at memory speed for the common
  * packings); fills padding with zero bytes. elem = bytes of an element. */
-void onnxc_layout_copy(void *to, const onnxc_layout *to_layout, const void *from,
-                       const onnxc_layout *from_layout, uint32_t rank, const int64_t *shape, size_t elem);
+void onnxc_layout_copy(void *to, const onnxc_layout *to_layout, const void *from, const onnxc_layout *from_layout,
+                       uint32_t rank, const int64_t *shape, size_t elem);
 
 #endif

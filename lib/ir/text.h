@@ -19,14 +19,14 @@
  * `= element(%v, 3)` or `= free` says where it is bound, when that is not where it first stands alone as
  * a dim of an input, or else as an element of a value.
  *
- * type: f32[1, 64, %H, %W], a layout follows without a space: f32[1, 64, %H, %W][0 2 3 1] (layout.h). Known elements of an
- * integer tensor follow in braces: i64[2] {%N, 64}. Dims are written as dim.h says.
+ * type: f32[1, 64, %H, %W], a layout follows without a space: f32[1, 64, %H, %W][0 2 3 1] (layout.h). Known elements of
+ * an integer tensor follow in braces: i64[2] {%N, 64}. Dims are written as dim.h says.
  *
- * node: %a, %b = op(%x, none, %y) attributes : type, type loc("node's name"). Attributes are axis= (concat, softmax, log_softmax,
- * normalize), span= and epsilon=. A node without results (scatter-like ops to come) starts with op.
+ * node: %a, %b = op(%x, none, %y) attributes : type, type loc("node's name"). Attributes are axis= (concat, softmax,
+ * log_softmax, normalize), span= and epsilon=. A node without results (scatter-like ops to come) starts with op.
  *
- * constant: the stored data (of the layout, padding included): `splat v`, a list {1, 2, 3}, or #0x and its bytes in memory
- * order. `...` stands for data that was left out when printing; it does not parse.
+ * constant: the stored data (of the layout, padding included): `splat v`, a list {1, 2, 3}, or #0x and its bytes in
+ * memory order. `...` stands for data that was left out when printing; it does not parse.
  *
  * compute: <i0: extent, .. | r0: extent, ..>, then `let t0 = expression;` for shared parts, then for each result
  *     [dtype combine element init e ->] finish

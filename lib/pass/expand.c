@@ -95,8 +95,7 @@ static onnxc_value softmax(const expansion *e) {
   expansion of_power = *e;
   of_power.x = power;
   of_power.dtype = e->wide;
-  onnxc_expr inverse =
-      op2(e, ONNXC_EXPR_DIV, onnxc_expr_f64(e->pool, e->wide, 1), onnxc_expr_acc(e->pool, e->wide, 0));
+  onnxc_expr inverse = op2(e, ONNXC_EXPR_DIV, onnxc_expr_f64(e->pool, e->wide, 1), onnxc_expr_acc(e->pool, e->wide, 0));
   onnxc_value scale = reduce(&of_power, ONNXC_EXPR_ADD, 0, load_x(&of_power, true), inverse, 1, &power);
   onnxc_expr y = op2(e, ONNXC_EXPR_MUL, load_x(&of_power, false), load_kept(e, 1, false));
   return map(e, onnxc_expr_cast(e->pool, e->dtype, y), 2, (onnxc_value[]){power, scale});

@@ -16,15 +16,13 @@
  *   for       a loop: sequential or parallel (parallel ones only as the grid)
  *   if        a guard on a dim expression (0 = else): variants by size
  *   compute   a compute (graph.h) restricted to a box: index k runs over lo[k] .. lo[k]+size[k]-1, which must lie
- *             within its extent. Operand k is read through operands[k]: logical index x lies in the buffer at x - origin.
- *             A compute with roles prints as `contract` and is made by the composer's
- *             fma mechanism. Over reduction indices a box is one part of the reduction:
- *               resume  accumulators start from the result buffer, not from init
- *               partial accumulators are stored raw, finish does not run
- *             so that a K loop around it, rescaling in between (attention) and running sums are expressed.
- *             When results are buffers that are also operands, each point reads its own element before it writes.
- *   copy      buffer to buffer, a box of the logical index space: between layouts (relayout, pack)
- *   fill      zeroes the padding of a buffer's layout (halo, block tails), not its elements
+ *             within its extent. Operand k is read through operands[k]: logical index x lies in the buffer at x -
+ * origin. A compute with roles prints as `contract` and is made by the composer's fma mechanism. Over reduction indices
+ * a box is one part of the reduction: resume  accumulators start from the result buffer, not from init partial
+ * accumulators are stored raw, finish does not run so that a K loop around it, rescaling in between (attention) and
+ * running sums are expressed. When results are buffers that are also operands, each point reads its own element before
+ * it writes. copy      buffer to buffer, a box of the logical index space: between layouts (relayout, pack) fill zeroes
+ * the padding of a buffer's layout (halo, block tails), not its elements
  *
  * The schedule of a compute statement (how its box is walked) is part of it:
  *   order[]   the indices of the box outermost first (parallel and reduction apart)
@@ -53,21 +51,21 @@ typedef enum onnxc_space { ONNXC_SPACE_VALUE, ONNXC_SPACE_SCRATCH, ONNXC_SPACE_S
 typedef struct onnxc_buffer {
   const char *name;
   onnxc_space space;
-  onnxc_value value;  /* VALUE */
+  onnxc_value value; /* VALUE */
   onnxc_dtype dtype;
   uint32_t rank;
-  onnxc_dim *dims;    /* logical extents of the tensor (VALUE) or of the window */
+  onnxc_dim *dims; /* logical extents of the tensor (VALUE) or of the window */
   onnxc_layout layout;
-  int ring_dim;       /* -1 = none */
-  uint32_t alias;     /* VALUE: this buffer lies inside buffer `alias` ... (0 = in its own place) */
+  int ring_dim;           /* -1 = none */
+  uint32_t alias;         /* VALUE: this buffer lies inside buffer `alias` ... (0 = in its own place) */
   onnxc_dim alias_offset; /* ... at this element offset, with the strides of its own layout over
                              alias_dims (a view: concat, reshape) */
   onnxc_dim *alias_dims;  /* the extents that give the strides; NULL = dims */
 } onnxc_buffer;
 
 typedef struct onnxc_operand {
-  uint32_t buffer;       /* index into program->buffers; 0 = none */
-  onnxc_dim *origin;     /* rank entries, or NULL = all zero */
+  uint32_t buffer;   /* index into program->buffers; 0 = none */
+  onnxc_dim *origin; /* rank entries, or NULL = all zero */
 } onnxc_operand;
 
 typedef enum onnxc_stmt_kind {
@@ -80,7 +78,7 @@ typedef enum onnxc_stmt_kind {
 
 typedef struct onnxc_schedule {
   uint8_t order[ONNXC_MAX_INDICES];
-  int8_t row, vec;       /* index numbers, -1 = none */
+  int8_t row, vec; /* index numbers, -1 = none */
   uint16_t rows, vecs, lanes, unroll;
 } onnxc_schedule;
 
@@ -109,15 +107,15 @@ struct onnxc_stmt {
 };
 
 typedef struct onnxc_stage {
-  const char *name;         /* op, dtype, tile: "conv1_f32_6x4" */
-  onnxc_block body;         /* parallel loops outermost */
-  onnxc_dim num_tasks;      /* product of the grid's trip counts */
-  uint32_t segment;         /* first 0; a new one begins where a data-dependent symbol is bound */
-  uint32_t same_as;         /* stage number + 1 of an identical stage whose function serves, 0 = own */
+  const char *name;    /* op, dtype, tile: "conv1_f32_6x4" */
+  onnxc_block body;    /* parallel loops outermost */
+  onnxc_dim num_tasks; /* product of the grid's trip counts */
+  uint32_t segment;    /* first 0; a new one begins where a data-dependent symbol is bound */
+  uint32_t same_as;    /* stage number + 1 of an identical stage whose function serves, 0 = own */
 } onnxc_stage;
 
 typedef struct onnxc_tile_program {
-  onnxc_graph *graph;       /* dims, exprs, values */
+  onnxc_graph *graph; /* dims, exprs, values */
   const onnxc_target *target;
   ONNXC_VEC(onnxc_buffer) buffers; /* [0] unused */
   ONNXC_VEC(onnxc_stage) stages;
@@ -142,10 +140,9 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
  *       stage @gemm_f32_6x4 {
  *         parallel %t = 0 to %N step 96 {
  *           contract(%x, %w) -> (%y)
- *             [i0: %t for min(96, %N - %t), i1: 0 for 100 | r0: 0 for 64] order(i1 i0 r0) rows(i0 6) vec(i1 4 x 16) unroll(4)
- *             <i0: %N, i1: 100 | r0: 64>
- *             f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> max(acc0, 0)
- *             contraction(a=0, b=1, roles=m n k)
+ *             [i0: %t for min(96, %N - %t), i1: 0 for 100 | r0: 0 for 64] order(i1 i0 r0) rows(i0 6) vec(i1 4 x 16)
+ * unroll(4) <i0: %N, i1: 100 | r0: 64> f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> max(acc0, 0) contraction(a=0, b=1,
+ * roles=m n k)
  *         }
  *       }
  *     }
@@ -161,8 +158,8 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
  *     contract|compute(operands) -> (results) [box] [resume] [partial] schedule definition
  *     copy operand -> result [lo for size, .. one a dim]
  *     fill buffer
- * where an operand is none, %b or %b at [origin], a box says `index: lo for size`, and the schedule order(..) when it is not
- * the natural one, rows(index n), vec(index vecs x lanes), unroll(n), with - for no index.
+ * where an operand is none, %b or %b at [origin], a box says `index: lo for size`, and the schedule order(..) when it
+ * is not the natural one, rows(index n), vec(index vecs x lanes), unroll(n), with - for no index.
  */
 void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text);
 /* Into a program over an empty graph, both fresh; its target is the one named. Errors say file, line and column. */

@@ -5,7 +5,8 @@
  *     ... rig_case(r, "name", &compute, operands, 2, &schedule);
  *     rig_run(r);    // compiles all cases as one module, runs and checks each, frees all, r too
  *
- * Each case runs as code for this CPU and as code for AVX2, and each of them twice, its buffers once against the page behind and once against the page before them.
+ * Each case runs as code for this CPU and as code for AVX2, and each of them twice, its buffers once against the page
+ * behind and once against the page before them.
  */
 #ifndef ONNXC_TESTS_RIG_H
 #define ONNXC_TESTS_RIG_H
@@ -31,8 +32,8 @@ typedef struct rig {
   onnxc_graph graph;
   onnxc_tile_program program;
   ONNXC_VEC(rig_case_record) cases;
-  int64_t symbols[256]; /* values of the run-time's symbols */
-  double modulus;       /* elements are integers below it, 0 = small reals */
+  int64_t symbols[256];  /* values of the run-time's symbols */
+  double modulus;        /* elements are integers below it, 0 = small reals */
   const double *corners; /* if not NULL, one element in three is one of these */
   uint32_t num_corners;
   uint64_t random;
