@@ -361,7 +361,7 @@ static onnxc_value filter_axis(resize_job *job, uint32_t d, onnxc_dtype result) 
   if (!start.i)
     return (onnxc_value){0};
   onnxc_compute compute = {.num_parallel = rank, .num_reduce = 1, .num_results = 1};
-  onnxc_expr index[ONNXC_MAX_RANK];
+  onnxc_expr index[ONNXC_MAX_RANK] = {0};
   for (uint32_t k = 0; k < rank; k++) {
     compute.extents[k] = k == d ? axis->out : job->x.dims[k];
     index[k] = e_index(pool, k);

@@ -14,7 +14,10 @@ static _Thread_local int64_t allocation_count;
 
 static bool fails_now(void) {
   allocation_count++;
-  return fail_countdown > 0 && --fail_countdown == 0;
+  if (fail_countdown == 0)
+    return false;
+  fail_countdown--;
+  return fail_countdown == 0;
 }
 
 void *onnxc_mem_alloc(size_t size) { return fails_now() ? NULL : malloc(size ? size : 1); }

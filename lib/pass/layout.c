@@ -169,7 +169,7 @@ static bool follow_operand(const onnxc_graph *graph, const onnxc_node_info *node
 }
 
 static onnxc_layout layout_of_compute(const onnxc_graph *graph, const onnxc_node_info *node) {
-  uint32_t perm[ONNXC_MAX_RANK];
+  uint32_t perm[ONNXC_MAX_RANK] = {0};
   const onnxc_compute *compute = node->compute;
   const onnxc_value_info *result = onnxc_value_of(graph, node->outputs[0]);
   if (compute->contraction.valid && order_of_contraction(&graph->exprs, compute, perm))
@@ -251,7 +251,7 @@ static void choose_orders(layouter *l) {
   for (uint32_t n = 0; n < length; n++) {
     onnxc_node handle = graph->order.data[n];
     onnxc_node_info *node = onnxc_node_of(graph, handle);
-    uint32_t perm[ONNXC_MAX_RANK];
+    uint32_t perm[ONNXC_MAX_RANK] = {0};
     onnxc_layout row_major = {0};
     if (node->op == ONNXC_OP_COMPUTE) {
       onnxc_layout layout = layout_of_compute(graph, node);
@@ -431,7 +431,7 @@ static void give_halos(layouter *l) {
         widen(&onnxc_value_of(graph, value)->layout, rank, &halo);
       } else {
         onnxc_layout layout = onnxc_value_of(graph, value)->layout;
-        uint32_t perm[ONNXC_MAX_RANK];
+        uint32_t perm[ONNXC_MAX_RANK] = {0};
         const onnxc_compute *compute = onnxc_node_of(graph, handle)->compute;
         if (layout.num_axes == 0 && compute->contraction.valid && rank == compute->num_parallel &&
             order_of_contraction(&graph->exprs, compute, perm))

@@ -66,7 +66,7 @@ static int64_t row_block(const cutter *c, int row) {
   if (c->known[row] && extent <= WHOLE_ROWS)
     return 0;
   int64_t best = round_to(ROW_BLOCK, rows);
-  for (int64_t block = rows; c->known[row] && block <= 2 * ROW_BLOCK; block += rows)
+  for (int64_t block = rows; c->known[row] && block <= (int64_t)ROW_BLOCK * 2; block += rows)
     if (extent % block == 0 && block >= ROW_BLOCK / 3)
       best = block;
   return best;
@@ -83,15 +83,16 @@ static void cut_panels(cutter *c, int64_t most, int64_t width) {
     c->block[s->vec] = most;
     return;
   }
-  for (int64_t block = most; block >= width; block -= width)
+  for (int64_t block = most; block >= width && block > 0; block -= width)
     if (columns % block == 0) {
       c->block[s->vec] = block;
       return;
     }
   uint32_t at_row = 0, at_vec = 0;
   for (uint32_t k = 0; k < c->stmt->compute->num_parallel; k++) {
-    at_row = s->order[k] == s->row ? k : at_row;
-    at_vec = s->order[k] == s->vec ? k : at_vec;
+    int index = s->order[k];
+    at_row = index == (int)s->row ? k : at_row;
+    at_vec = index == (int)s->vec ? k : at_vec;
   }
   if (at_row < at_vec) {
     s->order[at_row] = (uint8_t)s->vec;

@@ -61,9 +61,8 @@ static double access_cost(const model *m, const onnxc_access *access, int vec) {
 static double box_cost(const model *m, int vec) {
   double points = 1, reduced = 1;
   for (uint32_t k = 0; k < m->num_indices; k++) {
-    double steps = (double)m->extent[k];
-    if ((int)k == vec)
-      steps = (double)((m->extent[k] + m->lanes - 1) / m->lanes);
+    int64_t walked = (int)k == vec ? (m->extent[k] + m->lanes - 1) / m->lanes : m->extent[k];
+    double steps = (double)walked;
     if (k < m->compute->num_parallel)
       points *= steps;
     else
@@ -113,7 +112,7 @@ static int choose_row(const model *m, int vec) {
       else if (!access->strided[k])
         strided = 0;
       else
-        shared += llabs(access->stride[k]) < 64 * 1024 ? 1 : 0;
+        shared += llabs(access->stride[k]) < 1 << 16 ? 1 : 0;
     }
     /* Of equals, the one that is longest; of those, the last. */
     int score = strided * (shared * 64 + (m->extent[k] >= 32 ? 63 : (int)m->extent[k]));
