@@ -26,7 +26,7 @@ $cc -std=c11 $cflags "$source/examples/embed.c" $(pkg-config --cflags --libs onn
 if "$work/embed" "$work/none.onnx" 2>"$work/message"; then exit 1; fi
 grep -q 'none.onnx: cannot open' "$work/message"
 
-cmake -S "$source/examples" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
+cmake -G Ninja -S "$source/examples" -B "$work/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$cc" \
   -DCMAKE_C_FLAGS="$cflags" -DMODEL="$work/net.onnx" >/dev/null
 cmake --build "$work/build" >/dev/null
 "$work/build/embed" "$work/net.onnx" | grep -q 'first output'
