@@ -183,12 +183,6 @@ static void print_lets(printer *p, uint32_t num_roots, const onnxc_expr *roots, 
   }
 }
 
-void onnxc_expr_print(const onnxc_exprs *pool, onnxc_expr e, uint32_t num_parallel, onnxc_text *text) {
-  printer p = {.pool = pool, .text = text, .num_parallel = num_parallel};
-  print_lets(&p, 1, &e, " ");
-  print(&p, e, false);
-}
-
 /* `add` when combine_j is add(acc_j, val_j), else {expression}. */
 static void print_combine(printer *p, const onnxc_compute *compute, uint32_t j) {
   const onnxc_expr_node *node = onnxc_exprs_node(p->pool, compute->combine[j]);

@@ -59,7 +59,6 @@ void onnxc_text_printf(onnxc_text *text, const char *format, ...);
 
 /* Constants above `max_constant` bytes print as `...` (0 = print all; such text does not parse back). */
 void onnxc_graph_print(const onnxc_graph *graph, onnxc_text *text, size_t max_constant);
-void onnxc_expr_print(const onnxc_exprs *pool, onnxc_expr e, uint32_t num_parallel, onnxc_text *text);
 /* Parses one graph. Errors say line and column. */
 onnxc_status onnxc_graph_parse(onnxc_graph *graph, const char *file, const char *source, size_t length);
 

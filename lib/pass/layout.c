@@ -316,11 +316,6 @@ static uint32_t guarded_loads(onnxc_exprs *pool, const onnxc_compute *compute, o
   return count;
 }
 
-typedef struct replacement {
-  onnxc_expr from, to;
-  uint32_t operand; /* of the new load */
-} replacement;
-
 static onnxc_expr without_guard(onnxc_exprs *pool, onnxc_expr element, onnxc_expr guarded, onnxc_expr plain) {
   if (element.i == guarded.i)
     return plain;

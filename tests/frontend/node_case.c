@@ -5,6 +5,7 @@
 #include "ir/verify.h"
 #include "load.h"
 
+#include <criterion/criterion.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -212,4 +213,22 @@ node_counts node_cases_run(const char *root, const char *folder, const char *con
     free(names[k]);
   }
   return counts;
+}
+
+void node_cases_check(const char *const *ops, bool symbolic) {
+  const char *root = getenv("ONNXC_ONNX_TESTS");
+  if (!root) {
+    fprintf(stderr, "skipped: ONNX's node tests (ONNXC_ONNX_TESTS is not set)\n");
+    return;
+  }
+  static const char *const folders[] = {"node", "simple", "pytorch-converted", "pytorch-operator"};
+  int passed = 0;
+  for (size_t k = 0; k < sizeof folders / sizeof *folders; k++) {
+    node_counts counts = node_cases_run(root, folders[k], ops, symbolic, NULL);
+    fprintf(stderr, "%s%s: %d pass, %d fail, %d unsupported\n", folders[k], symbolic ? " (symbolic)" : "", counts.pass,
+            counts.fail, counts.unsupported);
+    cr_expect(counts.fail == 0, "%d cases of %s fail", counts.fail, folders[k]);
+    passed += counts.pass;
+  }
+  cr_expect(passed > 0, "no case under %s was run", root);
 }

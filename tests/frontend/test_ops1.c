@@ -99,20 +99,5 @@ static const char *const ops[] = {"Abs",
                                   "Xor",
                                   NULL};
 
-static void run(bool symbolic) {
-  const char *root = getenv("ONNXC_ONNX_TESTS");
-  if (!root) {
-    fprintf(stderr, "skipped: ONNX's node tests (ONNXC_ONNX_TESTS is not set)\n");
-    return;
-  }
-  static const char *const folders[] = {"node", "simple", "pytorch-converted", "pytorch-operator"};
-  for (size_t k = 0; k < sizeof folders / sizeof *folders; k++) {
-    node_counts counts = node_cases_run(root, folders[k], ops, symbolic, NULL);
-    fprintf(stderr, "%s%s: %d pass, %d fail, %d unsupported\n", folders[k], symbolic ? " (symbolic)" : "", counts.pass,
-            counts.fail, counts.unsupported);
-    cr_expect(counts.fail == 0, "%d cases of %s fail", counts.fail, folders[k]);
-  }
-}
-
-Test(ops1, node_tests, .timeout = 600) { run(false); }
-Test(ops1, node_tests_symbolic, .timeout = 600) { run(true); }
+Test(ops1, node_tests, .timeout = 600) { node_cases_check(ops, false); }
+Test(ops1, node_tests_symbolic, .timeout = 600) { node_cases_check(ops, true); }
