@@ -20,7 +20,7 @@ static void schedule(onnxc_gen *gen, onnxc_stmt *stmt) {
   const onnxc_buffer *to = &gen->program->buffers.data[stmt->results[0].buffer];
   onnxc_layout layout = onnxc_layout_explicit(&to->layout, to->rank);
   onnxc_schedule *s = &stmt->schedule;
-  *s = (onnxc_schedule){.row = -1, .vec = -1, .rows = 1, .vecs = 1, .lanes = 1, .unroll = 1};
+  *s = (onnxc_schedule){.row = -1, .vec = -1, .rows = 1, .vecs = 1, .lanes = 1, .unroll = 1, .kr = 1};
   if (to->rank == 0)
     return;
   uint8_t inner = layout.axis_dim[layout.num_axes - 1];

@@ -109,6 +109,10 @@ static void put_schedule(key_writer *w, const onnxc_schedule *s, uint32_t indice
   put(w, s->vecs);
   put(w, s->lanes);
   put(w, s->unroll);
+  put(w, s->kr);
+  put(w, s->ahead_operand);
+  put(w, s->ahead_lines);
+  put(w, s->ahead_bytes);
 }
 
 static void put_block(key_writer *w, const onnxc_block *block) {

@@ -8,21 +8,21 @@
 #include <string.h>
 
 static const onnxc_target targets[] = {
-#define X(NAME, ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, PORTS, LATENCY, L1, L2, L3)                               \
-  {NAME, ONNXC_ARCH_##ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, PORTS, LATENCY, L1, L2, L3},
+#define X(NAME, ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, PORTS, LATENCY, BF16, INT8, L1, L2, L3)                   \
+  {NAME, ONNXC_ARCH_##ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, PORTS, LATENCY, BF16, INT8, L1, L2, L3},
 #include "target/targets.def"
 #undef X
 };
 
 static const onnxc_tile_row tile_rows[] = {
-#define X(FEATURES, DTYPE, ACC, MR, NV, UNROLL, BYTES, VECTORS) {FEATURES, DTYPE, ACC, MR, NV, UNROLL},
+#define X(FEATURES, DTYPE, ACC, KR, MR, NV, UNROLL, BYTES, VECTORS, OTHERS) {FEATURES, DTYPE, ACC, KR, MR, NV, UNROLL},
 #include "target/tiles.def"
 #undef X
 };
 
-/* The register budget of each row; AVX-512 folds the broadcast of A into the FMA. */
-#define X(FEATURES, DTYPE, ACC, MR, NV, UNROLL, BYTES, VECTORS)                                                        \
-  _Static_assert((MR) * (NV) + (NV) + ((BYTES) == 64 ? 0 : 1) <= (VECTORS), "tile does not fit the register file");
+/* The register budget of each row. */
+#define X(FEATURES, DTYPE, ACC, KR, MR, NV, UNROLL, BYTES, VECTORS, OTHERS)                                            \
+  _Static_assert((MR) * (NV) + (NV) + (OTHERS) <= (VECTORS), "tile does not fit the register file");
 #include "target/tiles.def"
 #undef X
 
@@ -45,6 +45,14 @@ const onnxc_target *onnxc_target_find(const char *name, size_t length) {
   return NULL;
 }
 
+onnxc_dtype onnxc_target_factors(onnxc_dtype a, onnxc_dtype b, onnxc_dtype acc) {
+  if (a == ONNXC_BF16 && b == ONNXC_BF16 && acc == ONNXC_F32)
+    return ONNXC_BF16;
+  if (acc == ONNXC_I32 && ((a == ONNXC_U8 && b == ONNXC_I8) || (a == ONNXC_I8 && b == ONNXC_U8)))
+    return ONNXC_U8;
+  return ONNXC_DTYPE_NONE;
+}
+
 const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc) {
   for (int k = 0; k < NUM_TILE_ROWS; k++)
     if (tile_rows[k].dtype == dtype && tile_rows[k].acc == acc &&
@@ -56,9 +64,9 @@ const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype
 onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc,
                                                int64_t n) {
   const onnxc_tile_row *row = onnxc_tile_row_for(target, dtype, acc);
-  onnxc_register_tile tile = {4, 2, 4};
+  onnxc_register_tile tile = {4, 2, 4, 1};
   if (row)
-    tile = (onnxc_register_tile){row->mr, row->nv, row->unroll};
+    tile = (onnxc_register_tile){row->mr, row->nv, row->unroll, row->kr};
   int64_t lanes = onnxc_target_lanes(target, (uint32_t)onnxc_dtype_bytes(acc));
   if (n < 0 || n >= lanes * 64)
     return tile;
@@ -94,6 +102,9 @@ static uint32_t host_features(void) {
     if (__builtin_cpu_supports("avx512vnni"))
       features |= ONNXC_FEATURE_VNNI;
   }
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (features && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1))
+    features |= ONNXC_FEATURE_AVXVNNI;
   return features;
 }
 

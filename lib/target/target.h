@@ -18,7 +18,8 @@ enum {                                /* what a CPU can do, as far as the compos
        ONNXC_FEATURE_VNNI = 1 << 3,
        ONNXC_FEATURE_AMX = 1 << 4,
        ONNXC_FEATURE_NEON = 1 << 5,
-       ONNXC_FEATURE_SVE = 1 << 6
+       ONNXC_FEATURE_SVE = 1 << 6,
+       ONNXC_FEATURE_AVXVNNI = 1 << 7 /* VNNI of ymm registers without AVX-512 */
 };
 
 typedef struct onnxc_target {
@@ -30,16 +31,20 @@ typedef struct onnxc_target {
   uint32_t vector_bytes;     /* of a register used for f32 */
   uint32_t num_vectors;      /* architectural vector registers */
   uint32_t fma_ports, fma_latency;
+  uint32_t bf16_dots, int8_dots;         /* vdpbf16ps, vpdpbusd of a whole register begun in a clock; 0 = none */
   uint32_t l1_bytes, l2_bytes, l3_bytes; /* a core's share of L3 */
 } onnxc_target;
 
-/* A register tile of the composer: rows x vectors accumulators. */
+/* A register tile of the composer: rows x vectors accumulators. One step takes kr consecutive elements of the
+ * reduction: 1 = a fused multiply-add a lane, 2 or 4 = a dot product of as many narrow elements a lane, as one
+ * instruction where the CPU has it (a tile row that needs the feature), else composed of several. */
 typedef struct onnxc_tile_row {
   uint32_t features; /* needed */
-  onnxc_dtype dtype; /* of the factors */
+  onnxc_dtype dtype; /* of the factors; U8 stands for u8 x s8 in either order */
   onnxc_dtype acc;
+  uint32_t kr;
   uint32_t mr, nv; /* rows, vectors */
-  uint32_t unroll; /* of the innermost reduction loop */
+  uint32_t unroll; /* of the innermost reduction loop, in steps */
 } onnxc_tile_row;
 
 const onnxc_target *onnxc_target_find(const char *name, size_t length); /* NULL if there is no such row */
@@ -49,12 +54,14 @@ const onnxc_target *onnxc_target_host(void);
 bool onnxc_target_runs_on_host(const onnxc_target *target); /* by CPUID (and XGETBV) */
 const onnxc_target *onnxc_target_rows(uint32_t *count);
 const onnxc_tile_row *onnxc_tile_rows(uint32_t *count);
+/* The type under which tiles.def lists products a x b accumulated in acc; NONE where there is no dot product. */
+onnxc_dtype onnxc_target_factors(onnxc_dtype a, onnxc_dtype b, onnxc_dtype acc);
 /* The best tile row for these types on this CPU; NULL if none. */
 const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc);
 /* The register tile for n columns (n < 0: many): no more vectors than n fills, panels of equal width, and
  * as many rows as the registers left over hold. */
 typedef struct onnxc_register_tile {
-  uint32_t rows, vecs, unroll;
+  uint32_t rows, vecs, unroll, kr;
 } onnxc_register_tile;
 onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc,
                                                int64_t n);

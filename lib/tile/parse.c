@@ -332,7 +332,7 @@ static bool parse_walk(tile_parser *p, uint32_t num_parallel, uint32_t num_reduc
 static bool parse_schedule(tile_parser *p, onnxc_schedule *s, uint32_t num_parallel, uint32_t num_reduce) {
   onnxc_lexer *lexer = &p->lexer;
   uint32_t number = 0;
-  *s = (onnxc_schedule){.row = -1, .vec = -1, .rows = 1, .vecs = 1, .lanes = 1};
+  *s = (onnxc_schedule){.row = -1, .vec = -1, .rows = 1, .vecs = 1, .lanes = 1, .kr = 1};
   for (uint32_t k = 0; k < num_parallel + num_reduce; k++)
     s->order[k] = (uint8_t)k;
   if (onnxc_lex_take(lexer, "order")) {
@@ -360,6 +360,21 @@ static bool parse_schedule(tile_parser *p, onnxc_schedule *s, uint32_t num_paral
     if (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_u32(lexer, UINT16_MAX, &number) || !onnxc_lex_expect(lexer, ")"))
       return false;
     s->unroll = (uint16_t)number;
+  }
+  if (onnxc_lex_take(lexer, "kr")) {
+    if (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_u32(lexer, UINT8_MAX, &number) || !onnxc_lex_expect(lexer, ")"))
+      return false;
+    s->kr = (uint8_t)number;
+  }
+  if (onnxc_lex_take(lexer, "ahead")) {
+    uint32_t operand, lines;
+    if (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_u32(lexer, UINT8_MAX, &operand) ||
+        !onnxc_lex_u32(lexer, UINT32_MAX, &number) || !onnxc_lex_expect(lexer, "x") ||
+        !onnxc_lex_u32(lexer, UINT16_MAX, &lines) || !onnxc_lex_expect(lexer, ")"))
+      return false;
+    s->ahead_operand = (uint8_t)operand;
+    s->ahead_bytes = number;
+    s->ahead_lines = (uint16_t)lines;
   }
   return true;
 }

@@ -177,6 +177,7 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   if (s->vec >= 0 && !m->known[s->vec] && vectors < 4)
     vectors = 4;
   s->rows = s->vecs = 1;
+  s->kr = 1;
   s->unroll = 4;
   if (m->compute->num_reduce == 0) {
     s->row = (int8_t)choose_square(m, s->vec);

@@ -173,6 +173,10 @@ static void print_schedule(const printer *p, const onnxc_stmt *stmt) {
   }
   if (s->unroll)
     onnxc_text_printf(p->text, " unroll(%u)", s->unroll);
+  if (s->kr > 1)
+    onnxc_text_printf(p->text, " kr(%u)", s->kr);
+  if (s->ahead_lines)
+    onnxc_text_printf(p->text, " ahead(%u %u x %u)", s->ahead_operand, s->ahead_bytes, s->ahead_lines);
 }
 
 static void print_compute(const printer *p, const onnxc_stmt *stmt, unsigned indent) {

@@ -8,9 +8,10 @@
  *   T2  A symbol of source LOOP is bound by one loop around its uses, and by one only.
  *   T3  Parallel loops stand outermost in a stage, each alone in the body of the one around it.
  *   T4  In statement order, SCRATCH and STATE buffers (through views too) are written before they are read. What only
- * one arm of an `if` writes does not count behind it; a loop's body counts. T5  order is a permutation, parallel
- * indices first; row is a parallel index, not vec; rows, vecs and lanes are at least 1; the accumulators of a register
- * tile fit the target's registers.
+ * one arm of an `if` writes does not count behind it; a loop's body counts.
+ *   T5  order is a permutation, parallel indices first; row is a parallel index, not vec; rows, vecs and lanes are at
+ * least 1; the accumulators of a register tile fit the target's registers.
+ *   T6  A statement with kr above 1 is a dot product: see onnxc_schedule in tile.h.
  */
 #include "ir/verify.h"
 #include "tile/tile.h"
