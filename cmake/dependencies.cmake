@@ -1,4 +1,4 @@
-# What the project links: LLVM through its C API, protobuf-c, Criterion (tests).
+# What the project links: LLVM through its C API, protobuf-c, Criterion (tests); of xxHash it takes the header.
 
 # Debian's version file refuses ranges and a bare major, so ask one by one.
 foreach(version 19.1 20.1 21.1 22.1)
@@ -17,5 +17,6 @@ target_link_libraries(onnxc_llvm INTERFACE LLVM)
 
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 find_program(PROTOC_C NAMES protoc-c REQUIRED)
 find_program(CLANG NAMES clang-${LLVM_VERSION_MAJOR} HINTS ${LLVM_TOOLS_BINARY_DIR})

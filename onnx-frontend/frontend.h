@@ -2,11 +2,13 @@
  *
  * load.c maps or takes the bytes, prescans the wire format (depth, counts,
  * sizes) and unpacks it with protobuf-c, tensor payloads left in the mapped bytes; import.c orders the nodes, binds
- * names to values and calls one importer a node; operators.def lists the importers.
+ * names to values and calls one importer a node; operators.def lists the importers. digest.c says by one hash what
+ * was loaded.
  */
 #ifndef ONNXC_FRONTEND_FRONTEND_H
 #define ONNXC_FRONTEND_FRONTEND_H
 
+#include "base/hash.h"
 #include "ir/graph.h"
 
 typedef struct onnxc_onnx_file onnxc_onnx_file; /* a loaded, validated model; see load.h */
@@ -17,6 +19,9 @@ onnxc_status onnxc_onnx_open(onnxc_onnx_file **file, onnxc_arena *arena, onnxc_d
 onnxc_status onnxc_onnx_open_memory(onnxc_onnx_file **file, onnxc_arena *arena, onnxc_diag *diag, const void *bytes,
                                     size_t size, const char *directory);
 void onnxc_onnx_close(onnxc_onnx_file *file);
+
+/* A hash of the model's bytes and of all files of external data that it names; an error when one cannot be read. */
+onnxc_status onnxc_onnx_digest(onnxc_onnx_file *file, onnxc_diag *diag, onnxc_digest *digest);
 
 /* Dims the user fixed: a symbolic dim by its name, or a whole input shape. */
 typedef struct onnxc_import_options {
