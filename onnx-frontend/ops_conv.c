@@ -27,25 +27,32 @@ static int64_t group_of(onnxc_importer *in) {
   return 0;
 }
 
-onnxc_status onnxc_import_Conv(onnxc_importer *in) {
+bool onnxc_import_convolution(onnxc_importer *in, onnxc_value x, onnxc_value w, onnxc_conv *conv) {
   onnxc_graph *graph = in->graph;
-  onnxc_value x = onnxc_import_input(in, 0), w = onnxc_import_input(in, 1);
   onnxc_window window;
   if (!x.i || !w.i || !kernel_rank_fits(in, x, w) ||
       !onnxc_import_window(in, x, onnxc_value_of(graph, w)->dims + 2, &window))
-    return graph->diag->status;
-  onnxc_conv conv = {.spatial = window.spatial, .group = group_of(in)};
-  if (!conv.group)
-    return graph->diag->status;
+    return false;
+  *conv = (onnxc_conv){.spatial = window.spatial, .group = group_of(in)};
+  if (!conv->group)
+    return false;
   for (uint32_t s = 0; s < window.spatial; s++) {
     if (window.auto_pad >= ONNXC_PAD_SAME_UPPER)
-      conv.out[s] = onnxc_window_same(&graph->dims, &window, s);
-    conv.stride[s] = window.stride[s];
-    conv.dilation[s] = window.dilation[s];
-    conv.pad_low[s] = window.pad_low[s];
-    conv.pad_high[s] = window.pad_high[s];
+      conv->out[s] = onnxc_window_same(&graph->dims, &window, s);
+    conv->stride[s] = window.stride[s];
+    conv->dilation[s] = window.dilation[s];
+    conv->pad_low[s] = window.pad_low[s];
+    conv->pad_high[s] = window.pad_high[s];
   }
-  return onnxc_import_done(in, 0, onnxc_build_conv(graph, in->where, x, w, onnxc_import_optional(in, 2), &conv));
+  return true;
+}
+
+onnxc_status onnxc_import_Conv(onnxc_importer *in) {
+  onnxc_value x = onnxc_import_input(in, 0), w = onnxc_import_input(in, 1);
+  onnxc_conv conv;
+  if (!onnxc_import_convolution(in, x, w, &conv))
+    return in->graph->diag->status;
+  return onnxc_import_done(in, 0, onnxc_build_conv(in->graph, in->where, x, w, onnxc_import_optional(in, 2), &conv));
 }
 
 /* ---- ConvTranspose ---- */

@@ -29,5 +29,7 @@ bool onnxc_import_window(onnxc_importer *in, onnxc_value x, const onnxc_dim *ker
 onnxc_dim onnxc_window_same(onnxc_dims *dims, onnxc_window *window, uint32_t s);
 /* Splits `total` in halves; the odd one goes to the high end if `upper`. */
 void onnxc_window_split(onnxc_dims *dims, onnxc_window *window, uint32_t s, onnxc_dim total, bool upper);
+/* The convolution of x with w that the attributes of Conv describe. False if a value is none, or after an error. */
+bool onnxc_import_convolution(onnxc_importer *in, onnxc_value x, onnxc_value w, onnxc_conv *conv);
 
 #endif

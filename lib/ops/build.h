@@ -50,6 +50,8 @@ onnxc_value onnxc_build_cast(onnxc_graph *graph, const char *where, onnxc_dtype 
 
 /* ---- constants and shapes ---- */
 
+/* A constant of one element as an expression, else none. */
+onnxc_expr onnxc_build_constant_element(onnxc_graph *graph, onnxc_value value);
 onnxc_value onnxc_build_scalar_f64(onnxc_graph *graph, onnxc_dtype dtype, double value); /* rank 0 */
 onnxc_value onnxc_build_scalar_i64(onnxc_graph *graph, onnxc_dtype dtype, int64_t value);
 /* A 1-d i64 tensor whose elements are dims (a compute with elements known). */
@@ -94,6 +96,8 @@ onnxc_expr onnxc_build_product(onnxc_exprs *pool, onnxc_expr a, onnxc_expr b, on
 void onnxc_build_sum(onnxc_exprs *pool, onnxc_compute *compute, uint32_t j, onnxc_dtype acc_dtype, onnxc_expr element);
 /* numpy matmul, any ranks, batch dims broadcast. */
 onnxc_value onnxc_build_matmul(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b);
+/* The same of integers no wider than i32, which may be of two types; products, sums (which wrap) and result are i32. */
+onnxc_value onnxc_build_matmul_i32(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b);
 
 /* Convolution of x[N, C, spatial..] with w[M, C/group, kernel..]; any number of spatial dims. */
 typedef struct onnxc_conv {
@@ -102,6 +106,8 @@ typedef struct onnxc_conv {
   int64_t stride[ONNXC_MAX_RANK], dilation[ONNXC_MAX_RANK];
   onnxc_dim pad_low[ONNXC_MAX_RANK], pad_high[ONNXC_MAX_RANK]; /* may be symbolic (SAME_*) */
   onnxc_dim out[ONNXC_MAX_RANK];                               /* output extents; none = what follows from the pads */
+  onnxc_value pad_value; /* of x's type, one element, rank 0: what is read outside of x; none = 0 */
+  bool i32;              /* x and w are integers no wider than i32, of two types maybe; all else is i32 */
 } onnxc_conv;
 onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value x, onnxc_value w, onnxc_value bias,
                              const onnxc_conv *conv);

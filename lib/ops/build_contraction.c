@@ -21,14 +21,11 @@ void onnxc_build_sum(onnxc_exprs *pool, onnxc_compute *compute, uint32_t j, onnx
       onnxc_expr_binary(pool, ONNXC_EXPR_ADD, onnxc_expr_acc(pool, acc_dtype, j), onnxc_expr_val(pool, acc_dtype, j));
 }
 
-onnxc_value onnxc_build_matmul(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b) {
-  if (!a.i || !b.i)
-    return (onnxc_value){0};
+/* Products and sums in acc_dtype, then a cast to `dtype`. */
+static onnxc_value matmul(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b, onnxc_dtype acc_dtype,
+                          onnxc_dtype dtype) {
   onnxc_exprs *pool = &graph->exprs;
   const onnxc_value_info x = *onnxc_value_of(graph, a), y = *onnxc_value_of(graph, b);
-  if (x.dtype != y.dtype || !(onnxc_dtype_is_float(x.dtype) || onnxc_dtype_is_int(x.dtype)))
-    return onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "matrix product of %s and %s", onnxc_dtype_name(x.dtype),
-                             onnxc_dtype_name(y.dtype));
   if (!x.rank || !y.rank)
     return onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "matrix product of a scalar");
   bool has_m = x.rank > 1, has_n = y.rank > 1;
@@ -61,13 +58,26 @@ onnxc_value onnxc_build_matmul(onnxc_graph *graph, const char *where, onnxc_valu
   if (!onnxc_build_same_dim(graph, where, x.dims[x.rank - 1], y.dims[y_batch], &compute.extents[p]))
     return (onnxc_value){0};
 
-  onnxc_dtype acc_dtype = onnxc_build_wide(x.dtype);
   uint32_t y_operand = a.i == b.i ? 0 : 1;
   onnxc_build_sum(pool, &compute, 0, acc_dtype,
                   onnxc_build_product(pool, onnxc_expr_load(pool, x.dtype, 0, x.rank, x_index),
                                       onnxc_expr_load(pool, y.dtype, y_operand, y.rank, y_index), acc_dtype));
-  compute.finish[0] = onnxc_expr_cast(pool, x.dtype, onnxc_expr_acc(pool, acc_dtype, 0));
+  compute.finish[0] = onnxc_expr_cast(pool, dtype, onnxc_expr_acc(pool, acc_dtype, 0));
   onnxc_value result;
   onnxc_graph_add_compute(graph, where, &compute, y_operand + 1, (onnxc_value[]){a, b}, &result);
   return result;
+}
+
+onnxc_value onnxc_build_matmul(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b) {
+  if (!a.i || !b.i)
+    return (onnxc_value){0};
+  onnxc_dtype x = onnxc_value_of(graph, a)->dtype, y = onnxc_value_of(graph, b)->dtype;
+  if (x != y || !(onnxc_dtype_is_float(x) || onnxc_dtype_is_int(x)))
+    return onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "matrix product of %s and %s", onnxc_dtype_name(x),
+                             onnxc_dtype_name(y));
+  return matmul(graph, where, a, b, onnxc_build_wide(x), x);
+}
+
+onnxc_value onnxc_build_matmul_i32(onnxc_graph *graph, const char *where, onnxc_value a, onnxc_value b) {
+  return a.i && b.i ? matmul(graph, where, a, b, ONNXC_I32, ONNXC_I32) : (onnxc_value){0};
 }

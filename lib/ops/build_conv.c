@@ -36,6 +36,19 @@ static tap window_tap(onnxc_graph *graph, onnxc_expr out, onnxc_expr k, const on
   return result;
 }
 
+/* What a tap outside of x reads; an operand if that is not known. */
+static onnxc_expr outside(onnxc_graph *graph, onnxc_dtype dtype, onnxc_value value, onnxc_value *operands,
+                          uint32_t *num_operands) {
+  onnxc_exprs *pool = &graph->exprs;
+  if (!value.i)
+    return onnxc_dtype_is_float(dtype) ? onnxc_expr_f64(pool, dtype, 0) : onnxc_expr_i64(pool, dtype, 0);
+  onnxc_expr constant = onnxc_build_constant_element(graph, value);
+  if (constant.i)
+    return constant;
+  operands[*num_operands] = value;
+  return onnxc_expr_load(pool, dtype, (*num_operands)++, 0, NULL);
+}
+
 /* (in + pads - ((k - 1) * dilation + 1)) floordiv stride + 1 */
 static onnxc_dim output_extent(onnxc_dims *dims, onnxc_dim in, onnxc_dim kernel, const onnxc_conv *conv, uint32_t s) {
   if (conv->out[s].i)
@@ -48,7 +61,7 @@ static onnxc_dim output_extent(onnxc_dims *dims, onnxc_dim in, onnxc_dim kernel,
 
 static bool check(onnxc_graph *graph, const char *where, const onnxc_value_info *x, const onnxc_value_info *w,
                   const onnxc_conv *conv) {
-  if (x->dtype != w->dtype || !(onnxc_dtype_is_float(x->dtype) || onnxc_dtype_is_int(x->dtype))) {
+  if (!conv->i32 && (x->dtype != w->dtype || !(onnxc_dtype_is_float(x->dtype) || onnxc_dtype_is_int(x->dtype)))) {
     onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "convolution of %s with %s", onnxc_dtype_name(x->dtype),
                       onnxc_dtype_name(w->dtype));
     return false;
@@ -164,35 +177,32 @@ onnxc_value onnxc_build_conv(onnxc_graph *graph, const char *where, onnxc_value 
   }
   compute.num_reduce = p - compute.num_parallel;
 
+  onnxc_value operands[4] = {x, w};
+  uint32_t num_operands = 2;
   onnxc_expr load = onnxc_expr_load(pool, in.dtype, 0, in.rank, x_index);
-  if (inside.i) {
-    onnxc_expr none =
-        onnxc_dtype_is_float(in.dtype) ? onnxc_expr_f64(pool, in.dtype, 0) : onnxc_expr_i64(pool, in.dtype, 0);
-    load = onnxc_expr_select(pool, inside, load, none);
-  }
-  onnxc_dtype acc_dtype = onnxc_build_wide(in.dtype);
+  if (inside.i)
+    load = onnxc_expr_select(pool, inside, load, outside(graph, in.dtype, conv->pad_value, operands, &num_operands));
+  onnxc_dtype dtype = conv->i32 ? ONNXC_I32 : in.dtype, acc_dtype = onnxc_build_wide(dtype);
   onnxc_build_sum(pool, &compute, 0, acc_dtype,
-                  onnxc_build_product(pool, load, onnxc_expr_load(pool, in.dtype, 1, w_rank, w_index), acc_dtype));
+                  onnxc_build_product(pool, load, onnxc_expr_load(pool, weights.dtype, 1, w_rank, w_index), acc_dtype));
   onnxc_expr result = onnxc_expr_acc(pool, acc_dtype, 0);
-  onnxc_value operands[3] = {x, w, bias};
   if (bias.i) {
     const onnxc_value_info *b = onnxc_value_of(graph, bias);
-    if (b->rank != 1 || b->dtype != in.dtype)
+    if (b->rank != 1 || b->dtype != dtype)
       return onnxc_build_error(graph, ONNXC_BAD_INPUT, where, "bias of rank %u and type %s", b->rank,
                                onnxc_dtype_name(b->dtype));
     if (!onnxc_build_same_dim(graph, where, b->dims[0], oc, NULL))
       return (onnxc_value){0};
-    if (split) {
+    if (split)
       bias = onnxc_build_reshape(graph, where, bias, 2, (onnxc_dim[]){group_dim, oc_group});
-      operands[2] = bias;
-    }
     onnxc_expr at[2] = {channel, onnxc_expr_index(pool, 2)};
-    onnxc_expr add = onnxc_expr_load(pool, in.dtype, 2, split ? 2 : 1, at);
+    onnxc_expr add = onnxc_expr_load(pool, dtype, num_operands, split ? 2 : 1, at);
+    operands[num_operands++] = bias;
     result = onnxc_expr_binary(pool, ONNXC_EXPR_ADD, result, onnxc_expr_cast(pool, acc_dtype, add));
   }
-  compute.finish[0] = onnxc_expr_cast(pool, in.dtype, result);
+  compute.finish[0] = onnxc_expr_cast(pool, dtype, result);
   onnxc_value out;
-  onnxc_graph_add_compute(graph, where, &compute, bias.i ? 3 : 2, operands, &out);
+  onnxc_graph_add_compute(graph, where, &compute, num_operands, operands, &out);
   if (!split)
     return out;
   onnxc_dim merged[ONNXC_MAX_RANK] = {in.dims[0], oc};

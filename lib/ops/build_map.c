@@ -14,8 +14,7 @@ static bool is_numeric(onnxc_dtype dtype) {
 
 /* ---- operands ---- */
 
-/* A constant of one element as an expression, else none. */
-static onnxc_expr scalar_constant(onnxc_graph *graph, onnxc_value value) {
+onnxc_expr onnxc_build_constant_element(onnxc_graph *graph, onnxc_value value) {
   const onnxc_value_info *info = onnxc_value_of(graph, value);
   if (!info->data || info->data_size < onnxc_dtype_bytes(info->dtype))
     return (onnxc_expr){0};
@@ -30,7 +29,7 @@ static onnxc_expr scalar_constant(onnxc_graph *graph, onnxc_value value) {
 /* The element of values[k] at the output point; fills operands[] as they turn up. */
 static onnxc_expr operand_element(onnxc_graph *graph, onnxc_value value, uint32_t rank, const onnxc_dim *dims,
                                   onnxc_value *operands, uint32_t *num_operands) {
-  onnxc_expr constant = scalar_constant(graph, value);
+  onnxc_expr constant = onnxc_build_constant_element(graph, value);
   if (constant.i)
     return constant;
   uint32_t k = 0;
