@@ -116,6 +116,14 @@ LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec,
 LLVMValueRef onnxc_compose_load_result(compose *c, uint32_t result, uint32_t row, uint32_t vec);
 void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec, LLVMValueRef value);
 
+/* Where a load reads at the current point (row 0, vector 0, lane 0); its indices are dim expressions. */
+LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
+
+/* ---- compose_ahead.c ---- */
+
+/* Prefetches, in step number `step` of `steps` of the innermost reduction loop, what the schedule says. */
+void onnxc_compose_ahead(compose *c, onnxc_dim step, onnxc_dim steps);
+
 /* ---- compose_transpose.c ---- */
 
 /* May this tile's loads of elements of `bytes` be transposed? Rows and lanes fit in a small square then. */

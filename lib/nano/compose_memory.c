@@ -393,6 +393,11 @@ static bool transposed_load(compose *c, node *n, uint32_t vec, onnxc_dim first_r
   return true;
 }
 
+LLVMValueRef onnxc_compose_load_address(compose *c, const node *load) {
+  onnxc_dim first = classify(c, load_offset(c, load, 0, 0)).first;
+  return address(c, &c->operands[onnxc_exprs_node(c->exprs, load->e)->imm], first);
+}
+
 LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
   const place *p = &c->operands[onnxc_exprs_node(c->exprs, n->e)->imm];
   LLVMValueRef tail = vec == c->tile_vecs - 1 ? c->tail : NULL, uniform, lanes;

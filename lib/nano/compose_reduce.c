@@ -173,6 +173,8 @@ static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32
   onnxc_loop_begin(c->gen, &loop, sym, trips, num_accumulators(c), c->acc);
   uint32_t mark = onnxc_compose_open(c);
   onnxc_dim base = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), unroll));
+  if (c->num_reduce == 1)
+    onnxc_compose_ahead(c, onnxc_dim_sym(c->dims, sym), trips);
   unrolled(c, i, base, unroll);
   onnxc_loop_end(c->gen, &loop, c->acc);
   onnxc_compose_close(c, mark);

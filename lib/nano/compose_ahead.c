@@ -1,0 +1,43 @@
+/* compose_ahead.c -- software prefetch: while the row tiles of one panel run, they fetch the next one together.
+ *
+ * A packed panel is read front to back by each row tile; the first one to do so would wait for L3 or memory. So every
+ * step of every tile fetches a few cache lines of what comes next (schedule: ahead_lines, ahead_bytes), each line once.
+ * With a single row tile that is simply some distance ahead of the loads. Fetching beyond the end is harmless.
+ */
+#include "nano/compose_internal.h"
+
+enum { LINE = 64, NEAR = 16 << 10 };
+
+void onnxc_compose_ahead(compose *c, onnxc_dim step, onnxc_dim steps) {
+  const onnxc_schedule *s = &c->stmt->schedule;
+  if (!s->ahead_lines || c->edge)
+    return;
+  node *load = NULL;
+  for (uint32_t i = 0; i < c->nodes.length && !load; i++) {
+    const onnxc_expr_node *x = onnxc_exprs_node(c->exprs, c->nodes.data[i].e);
+    if (x->op == ONNXC_EXPR_LOAD && x->imm == s->ahead_operand)
+      load = &c->nodes.data[i];
+  }
+  if (!load)
+    return;
+  uint32_t k = c->reduce[c->num_reduce - 1];
+  onnxc_dim now = c->index[k], bytes = step;
+  c->index[k] = c->stmt->box_lo[k];
+  LLVMValueRef panel = onnxc_compose_load_address(c, load);
+  c->index[k] = now;
+  if (c->row >= 0) {
+    onnxc_dim passed = onnxc_dim_sub(c->dims, c->index[c->row], c->stmt->box_lo[c->row]);
+    onnxc_dim tile = onnxc_dim_floordiv(c->dims, passed, onnxc_dim_const(c->dims, c->rows));
+    bytes = onnxc_dim_add(c->dims, onnxc_dim_mul(c->dims, tile, steps), step);
+  }
+  bytes = onnxc_dim_mulc(c->dims, bytes, (int64_t)LINE * s->ahead_lines);
+  LLVMValueRef at = onnxc_gen_address(c->gen, panel, onnxc_gen_dim(c->gen, bytes));
+  LLVMTypeRef i32 = c->gen->i32, pointer = c->gen->ptr;
+  LLVMValueRef read = LLVMConstInt(i32, 0, false), data = LLVMConstInt(i32, 1, false);
+  LLVMValueRef level = LLVMConstInt(i32, s->ahead_bytes <= NEAR ? 3 : 2, false); /* L1, L2 */
+  for (uint32_t line = 0; line < s->ahead_lines; line++) {
+    LLVMValueRef address =
+        onnxc_gen_address(c->gen, at, onnxc_gen_const(c->gen, (int64_t)s->ahead_bytes + line * LINE));
+    onnxc_gen_intrinsic(c->gen, "llvm.prefetch", 1, &pointer, 4, (LLVMValueRef[]){address, read, level, data});
+  }
+}
