@@ -199,6 +199,8 @@ static onnxc_status emit_binary(artefact *a) {
   ONNXC_TRY(
       onnxc_link_runtime(a->diag, a->arena, a->module, a->program, a->weights, hash, a->prefix, options, a->machine));
   ONNXC_TRY(onnxc_module_optimize(a->diag, a->module->module, a->machine));
+  if (options->instrument)
+    ONNXC_TRY(onnxc_module_instrument(a->diag, a->module->module, a->machine));
   ONNXC_TRY(write_code(a, LLVMObjectFile, a->files[FILE_CODE]));
   if (options->weights_in_file)
     ONNXC_TRY(onnxc_write_weights_file(a->diag, a->files[FILE_BESIDE], a->weights, hash));

@@ -11,15 +11,36 @@
 
 #include "onnxc/onnxc.h"
 
+#include <llvm-c/TargetMachine.h>
+
+/* ---- code in memory: jit.c ---- */
+
+/* A relocatable object: code, and the descriptor (rt/program.h; without weights and team). Zero-initialised and freed
+ * by whoever has it, also after an unwinding. */
+typedef struct onnxc_object {
+  const void *bytes;
+  size_t size;
+  LLVMMemoryBufferRef buffer; /* that holds them */
+  LLVMTargetMachineRef machine;
+} onnxc_object;
+#define ONNXC_JIT_PROGRAM     "onnxc_program"     /* the onnxc_rt_program */
+#define ONNXC_JIT_STAGE_NAMES "onnxc_stage_names" /* a const char * for each stage */
+
+/* Consumes the module, but not in an unwinding. */
+onnxc_status onnxc_jit_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                              const onnxc_target *target, const onnxc_rt_program *program,
+                              const char *const *stage_names);
+void onnxc_object_free(onnxc_object *object);
+
 typedef struct onnxc_jit onnxc_jit; /* owns code memory */
 
-/* Consumes the module (also on failure). Fills addresses[k] for each stage's function. */
-onnxc_status onnxc_jit_compile(onnxc_jit **jit, onnxc_diag *diag, onnxc_module *module, const onnxc_target *target,
-                               uint32_t num_stages, onnxc_stage_fn *functions);
+/* The object's bytes must stay until a symbol has been found. */
+onnxc_status onnxc_jit_link(onnxc_jit **jit, onnxc_diag *diag, const void *bytes, size_t size);
+onnxc_status onnxc_jit_find(const onnxc_jit *jit, onnxc_diag *diag, const char *symbol, uintptr_t *address);
 void onnxc_jit_free(onnxc_jit *jit);
 
 /* Builds the run-time descriptor of a tile program: plans memory, numbers slots, packs the weights section.
- * functions are filled by the caller (JIT) or emitted (artefacts). The result lies in the arena. emit/describe.c */
+ * functions are filled in when it is emitted. The result lies in the arena. emit/describe.c */
 typedef struct onnxc_weights {
   size_t size;
   uint32_t num_pieces;
@@ -38,6 +59,7 @@ typedef struct onnxc_emit_options {
   const char *triple; /* NULL = host */
   bool weights_in_file;
   int threads;
+  bool instrument; /* the code tells ThreadSanitizer's run-time what it accesses: instrument.c */
 } onnxc_emit_options;
 /* Consumes the module. Writes the artefact; temporary files are removed. */
 onnxc_status onnxc_emit_module(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,

@@ -14,17 +14,22 @@ static const char pipeline[] = "always-inline,"
                                "loop-mssa(loop-rotate,licm),early-cse,instcombine<no-verify-fixpoint>,simplifycfg),"
                                "globaldce";
 
-onnxc_status onnxc_module_optimize(onnxc_diag *diag, LLVMModuleRef module, LLVMTargetMachineRef machine) {
+onnxc_status onnxc_module_run(onnxc_diag *diag, LLVMModuleRef module, LLVMTargetMachineRef machine,
+                              const char *passes) {
   LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
   LLVMPassBuilderOptionsSetLoopUnrolling(options, 0);
   LLVMPassBuilderOptionsSetLoopVectorization(options, 0);
   LLVMPassBuilderOptionsSetSLPVectorization(options, 0);
-  LLVMErrorRef error = LLVMRunPasses(module, pipeline, machine, options);
+  LLVMErrorRef error = LLVMRunPasses(module, passes, machine, options);
   LLVMDisposePassBuilderOptions(options);
   if (!error)
     return ONNXC_OK;
   char *message = LLVMGetErrorMessage(error);
-  onnxc_status status = onnxc_error(diag, ONNXC_INTERNAL, "optimising failed: %s", message);
+  onnxc_status status = onnxc_error(diag, ONNXC_INTERNAL, "LLVM's passes failed: %s", message);
   LLVMDisposeErrorMessage(message);
   return status;
+}
+
+onnxc_status onnxc_module_optimize(onnxc_diag *diag, LLVMModuleRef module, LLVMTargetMachineRef machine) {
+  return onnxc_module_run(diag, module, machine, pipeline);
 }
