@@ -14,8 +14,11 @@ enum { ALIGN = 64 };
 struct onnxc_program {
   onnxc_build build;
   onnxc_storage *storage;
+  onnxc_object object; /* until it is linked */
   onnxc_jit *jit;
   void *copies; /* of weights */
+  onnxc_rt_program rt;
+  const char *const *stage_names;
   onnxc_stats stats;
 };
 
@@ -39,7 +42,7 @@ static uint32_t find_piece(const onnxc_weights *weights, size_t offset) {
   return low;
 }
 
-/* Replaces the offsets of weight buffers by addresses, from a base of zero. */
+/* Replaces the offsets of weight buffers in the linked descriptor by addresses, from a base of zero. */
 static onnxc_status bind_weights(onnxc_program *program) {
   onnxc_build *build = &program->build;
   onnxc_weights *weights = &build->weights;
@@ -60,21 +63,36 @@ static onnxc_status bind_weights(onnxc_program *program) {
     piece->data = to;
     to += aligned(piece->size);
   }
-  onnxc_rt_buffer *buffers = ONNXC_NEW_ARRAY(&build->arena, onnxc_rt_buffer, build->rt.num_buffers);
-  for (int64_t k = 0; k < build->rt.num_buffers; k++) {
-    buffers[k] = build->rt.buffers[k];
+  onnxc_rt_buffer *buffers = ONNXC_NEW_ARRAY(&build->arena, onnxc_rt_buffer, program->rt.num_buffers);
+  for (int64_t k = 0; k < program->rt.num_buffers; k++) {
+    buffers[k] = program->rt.buffers[k];
     if (buffers[k].kind != ONNXC_RT_WEIGHT || weights->num_pieces == 0)
       continue;
     const struct onnxc_weight_piece *piece = &weights->pieces[find_piece(weights, (size_t)buffers[k].index)];
     buffers[k].index = (int64_t)((uintptr_t)piece->data + ((size_t)buffers[k].index - piece->offset));
   }
-  build->rt.buffers = buffers;
+  program->rt.buffers = buffers;
+  return ONNXC_OK;
+}
+
+/* From an object to code and descriptor. */
+static onnxc_status link_code(onnxc_program *program, const void *bytes, size_t size) {
+  onnxc_diag *diag = &program->build.model->context->diag;
+  uintptr_t descriptor = 0, names = 0;
+  ONNXC_TRY(onnxc_jit_link(&program->jit, diag, bytes, size));
+  ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_PROGRAM, &descriptor));
+  ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_STAGE_NAMES, &names));
+  program->rt = *(const onnxc_rt_program *)descriptor; // NOLINT(performance-no-int-to-ptr)
+  program->stage_names = (const char *const *)names;   // NOLINT(performance-no-int-to-ptr)
+#ifdef ONNXC_HAVE_OMP
+  program->rt.team = onnxc_rt_omp_team;
+#endif
   return ONNXC_OK;
 }
 
 static void fill_stats(onnxc_program *program) {
   const onnxc_build *build = &program->build;
-  const onnxc_rt_program *rt = &build->rt;
+  const onnxc_rt_program *rt = &program->rt;
   program->stats = (onnxc_stats){.source_nodes = (int)build->graph.source_nodes,
                                  .folded_nodes = (int)build->graph.folded_nodes,
                                  .groups = (int)rt->num_stages,
@@ -96,14 +114,13 @@ static onnxc_status compile(void *arg) {
   char lacking[256];
   if (onnxc_rt_check_cpu(&build->rt, lacking, sizeof lacking) != ONNXC_OK)
     return onnxc_error(diag, ONNXC_UNSUPPORTED, "code for '%s' cannot run here: %s", build->target->name, lacking);
+  const char **names = ONNXC_NEW_ARRAY(&build->arena, const char *, build->rt.num_stages);
+  for (int64_t k = 0; k < build->rt.num_stages; k++)
+    names[k] = build->tile.stages.data[k].name;
+  ONNXC_TRY(onnxc_jit_object(&program->object, diag, &build->arena, &build->module, build->target, &build->rt, names));
+  ONNXC_TRY(link_code(program, program->object.bytes, program->object.size));
+  onnxc_object_free(&program->object);
   ONNXC_TRY(bind_weights(program));
-  uint32_t count = (uint32_t)build->rt.num_stages;
-  onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&build->arena, onnxc_stage_fn, count);
-  ONNXC_TRY(onnxc_jit_compile(&program->jit, diag, &build->module, build->target, count, functions));
-  build->rt.functions = functions;
-#ifdef ONNXC_HAVE_OMP
-  build->rt.team = onnxc_rt_omp_team;
-#endif
   fill_stats(program);
   return ONNXC_OK;
 }
@@ -139,22 +156,23 @@ void onnxc_program_free(onnxc_program *program) {
   if (!program)
     return;
   onnxc_jit_free(program->jit);
+  onnxc_object_free(&program->object);
   onnxc_build_free(&program->build);
   onnxc_storage_release(program->storage);
   onnxc_mem_free(program->copies);
   onnxc_mem_free(program);
 }
 
-const onnxc_model_info *onnxc_program_describe(const onnxc_program *program) { return &program->build.rt.info; }
+const onnxc_model_info *onnxc_program_describe(const onnxc_program *program) { return &program->rt.info; }
 
 void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats) { *stats = program->stats; }
 
 onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run) {
-  return (onnxc_status)onnxc_rt_plan(&program->build.rt, NULL, run);
+  return (onnxc_status)onnxc_rt_plan(&program->rt, NULL, run);
 }
 
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run) {
-  return (onnxc_status)onnxc_rt_run(&program->build.rt, NULL, run);
+  return (onnxc_status)onnxc_rt_run(&program->rt, NULL, run);
 }
 
 typedef struct profile {
@@ -166,10 +184,10 @@ typedef struct profile {
 
 static void stage_done(void *arg, int64_t stage) {
   profile *p = arg;
-  const onnxc_rt_stage *info = &p->program->build.rt.stages[stage];
+  const onnxc_rt_stage *info = &p->program->rt.stages[stage];
   const int64_t *values = p->run->workspace; /* the dim slots stand at its start */
   double now = onnxc_seconds();
-  p->stages[stage].name = p->program->build.tile.stages.data[stage].name;
+  p->stages[stage].name = p->program->stage_names[stage];
   p->stages[stage].seconds += now - p->last;
   p->stages[stage].flops = (double)values[info->flops_dim];
   p->stages[stage].tasks = values[info->tasks_dim];
@@ -178,5 +196,5 @@ static void stage_done(void *arg, int64_t stage) {
 
 onnxc_status onnxc_profile(const onnxc_program *program, onnxc_run *run, onnxc_stage_profile *stages) {
   profile p = {program, run, stages, onnxc_seconds()};
-  return (onnxc_status)onnxc_rt_run_watched(&program->build.rt, NULL, run, stage_done, &p);
+  return (onnxc_status)onnxc_rt_run_watched(&program->rt, NULL, run, stage_done, &p);
 }

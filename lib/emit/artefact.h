@@ -1,4 +1,4 @@
-/* artefact.h -- between the files that write artefacts. */
+/* artefact.h -- between the files that make objects and artefacts. */
 #ifndef ONNXC_EMIT_ARTEFACT_H
 #define ONNXC_EMIT_ARTEFACT_H
 
@@ -16,10 +16,13 @@ onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_modu
 
 /* ---- constants.c ---- */
 
-/* Defines onnxc_entry_program. */
+/* The descriptor as a private constant of a module whose data layout is set; its stages' functions become internal.
+ * weights and team: addresses, or NULL. */
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                                   const onnxc_rt_program *program, LLVMTargetDataRef layout, LLVMValueRef weights,
-                                   LLVMValueRef team);
+                                   const onnxc_rt_program *program, LLVMValueRef weights, LLVMValueRef team,
+                                   LLVMValueRef *result);
+/* A private constant array of texts. */
+LLVMValueRef onnxc_emit_strings(onnxc_arena *arena, onnxc_module *module, const char *const *texts, size_t count);
 
 /* ---- files.c ---- */
 

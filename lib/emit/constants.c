@@ -90,13 +90,27 @@ static onnxc_status functions(const constants *c, onnxc_diag *diag, const onnxc_
   return ONNXC_OK;
 }
 
+static constants constants_of(onnxc_arena *arena, const onnxc_module *module) {
+  return (constants){.arena = arena,
+                     .context = module->context,
+                     .module = module->module,
+                     .i32 = LLVMInt32TypeInContext(module->context),
+                     .i64 = LLVMInt64TypeInContext(module->context),
+                     .pointer = LLVMPointerTypeInContext(module->context, 0)};
+}
+
+LLVMValueRef onnxc_emit_strings(onnxc_arena *arena, onnxc_module *module, const char *const *texts, size_t count) {
+  constants c = constants_of(arena, module);
+  LLVMValueRef *values = ONNXC_NEW_ARRAY(arena, LLVMValueRef, count);
+  for (size_t k = 0; k < count; k++)
+    values[k] = string(&c, texts[k]);
+  return global(&c, LLVMConstArray2(c.pointer, values, count), "texts", 8);
+}
+
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                                   const onnxc_rt_program *program, LLVMTargetDataRef layout, LLVMValueRef weights,
-                                   LLVMValueRef team) {
-  constants base = {.arena = arena, .context = module->context, .module = module->module};
-  base.i32 = LLVMInt32TypeInContext(base.context);
-  base.i64 = LLVMInt64TypeInContext(base.context);
-  base.pointer = LLVMPointerTypeInContext(base.context, 0);
+                                   const onnxc_rt_program *program, LLVMValueRef weights, LLVMValueRef team,
+                                   LLVMValueRef *result) {
+  constants base = constants_of(arena, module);
   const constants *c = &base;
   const onnxc_model_info *info = &program->info;
   LLVMValueRef stage_functions = NULL;
@@ -120,14 +134,8 @@ onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_m
       TABLE(c, program->dim_lists, dims), stage_functions, weights ? weights : null(c),
       i64(c, program->static_workspace), i64(c, program->scratch_size), i64(c, (int64_t)program->cpu_features),
       i64(c, program->flops_dim), team ? team : null(c));
-  if (LLVMABISizeOfType(layout, LLVMTypeOf(value)) != sizeof *program)
+  if (LLVMABISizeOfType(LLVMGetModuleDataLayout(c->module), LLVMTypeOf(value)) != sizeof *program)
     return onnxc_error(diag, ONNXC_INTERNAL, "the descriptor's layout differs from the run-time's");
-  /* The run-time's bitcode declares it with a type of its own, which only its size matters of. */
-  LLVMValueRef declared = LLVMGetNamedGlobal(c->module, "onnxc_entry_program");
-  LLVMValueRef defined = global(c, value, "program", 8);
-  if (declared) {
-    LLVMReplaceAllUsesWith(declared, defined);
-    LLVMDeleteGlobal(declared);
-  }
+  *result = global(c, value, "program", 8);
   return ONNXC_OK;
 }

@@ -62,22 +62,27 @@ static void name_entries(onnxc_arena *arena, LLVMModuleRef module, const char *p
     }
 }
 
-/* Replaces the declaration of onnxc_entry_settings. */
+/* Puts a definition in the place of what the run-time's bitcode declares (with a type of its own, of which only the
+ * size matters). */
+static void define(const onnxc_module *module, const char *name, LLVMValueRef defined) {
+  LLVMValueRef declared = LLVMGetNamedGlobal(module->module, name);
+  if (declared) {
+    LLVMReplaceAllUsesWith(declared, defined);
+    LLVMDeleteGlobal(declared);
+  }
+}
+
 static void define_settings(onnxc_module *module, const onnxc_weights *weights, uint64_t hash, bool in_file) {
   LLVMTypeRef i64 = LLVMInt64TypeInContext(module->context);
   LLVMValueRef fields[3] = {LLVMConstInt(i64, in_file, 0), LLVMConstInt(i64, weights->size, 0),
                             LLVMConstInt(i64, hash, 0)};
   LLVMValueRef value = LLVMConstStructInContext(module->context, fields, 3, 0);
-  LLVMValueRef declared = LLVMGetNamedGlobal(module->module, "onnxc_entry_settings");
   LLVMValueRef defined = LLVMAddGlobal(module->module, LLVMTypeOf(value), "settings");
   LLVMSetInitializer(defined, value);
   LLVMSetGlobalConstant(defined, 1);
   LLVMSetLinkage(defined, LLVMPrivateLinkage);
   LLVMSetAlignment(defined, 8);
-  if (declared) {
-    LLVMReplaceAllUsesWith(declared, defined);
-    LLVMDeleteGlobal(declared);
-  }
+  define(module, "onnxc_entry_settings", defined);
 }
 
 /* A constant string in shared libraries, so that whoever opens one finds the names of its functions. */
@@ -108,9 +113,9 @@ onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_modu
     base = LLVMAddGlobal(module->module, LLVMInt8TypeInContext(module->context), symbol);
     LLVMSetVisibility(base, LLVMHiddenVisibility);
   }
-  LLVMTargetDataRef layout = LLVMGetModuleDataLayout(module->module); /* borrowed */
-  ONNXC_TRY(onnxc_emit_descriptor(diag, arena, module, program, layout, base,
-                                  threads ? LLVMGetNamedFunction(module->module, "onnxc_rt_omp_team") : NULL));
+  LLVMValueRef team = threads ? LLVMGetNamedFunction(module->module, "onnxc_rt_omp_team") : NULL, descriptor = NULL;
+  ONNXC_TRY(onnxc_emit_descriptor(diag, arena, module, program, base, team, &descriptor));
+  define(module, "onnxc_entry_program", descriptor);
   define_settings(module, weights, weights_hash, options->weights_in_file);
   name_entries(arena, module->module, prefix, !executable);
   if (options->kind == ONNXC_EMIT_SHARED)

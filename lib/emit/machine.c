@@ -80,6 +80,8 @@ static void initialise(void) {
   LLVMInitializeX86AsmParser(); /* inline assembly, the run-time's CPUID included, aborts without it */
 }
 
+void onnxc_llvm_initialise(void) { pthread_once(&initialised, initialise); }
+
 onnxc_status onnxc_llvm_failed(onnxc_diag *diag, const char *what, char *message) {
   onnxc_status status = onnxc_error(diag, ONNXC_INTERNAL, "%s: %s", what, message ? message : "LLVM gives no reason");
   LLVMDisposeMessage(message);
@@ -87,7 +89,7 @@ onnxc_status onnxc_llvm_failed(onnxc_diag *diag, const char *what, char *message
 }
 
 LLVMTargetMachineRef onnxc_machine_new(onnxc_diag *diag, const onnxc_target *target, const char *triple) {
-  pthread_once(&initialised, initialise);
+  onnxc_llvm_initialise();
   char *host = triple ? NULL : LLVMGetDefaultTargetTriple();
   const char *name = triple ? triple : host;
   LLVMTargetMachineRef machine = NULL;

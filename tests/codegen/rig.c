@@ -1,6 +1,7 @@
 /* rig.c -- see rig.h. */
 #include "codegen/rig.h"
 #include "codegen/guarded.h"
+#include "jit.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -258,7 +259,7 @@ static void run_on(rig *r, const onnxc_target *target) {
   uint32_t count = r->cases.length;
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&r->arena, onnxc_stage_fn, count + 1);
   onnxc_jit *jit = NULL;
-  status = onnxc_jit_compile(&jit, &r->diag, &module, target, count, functions);
+  status = jit_compile(&jit, &r->diag, &module, target, count, functions);
   cr_assert(status == ONNXC_OK, "%s", r->diag.text);
   for (uint32_t k = 0; k < count; k++)
     run_case(r, k, &stages[k], functions[k]);

@@ -1,6 +1,7 @@
 /* test_stage.c -- statements around computes: grids, loops, guards, scratch, ring buffers, layouts, copies, fills. */
 #include "codegen/guarded.h"
 #include "codegen/rig.h"
+#include "jit.h"
 
 #include <criterion/criterion.h>
 #include <setjmp.h>
@@ -221,9 +222,9 @@ static void run_stage(rig *r, onnxc_stmt *stmt, guarded *memory) {
   onnxc_module module;
   cr_assert(onnxc_codegen(&module, &r->program, &r->arena, "copy") == ONNXC_OK, "%s", r->diag.text);
   onnxc_stage_code code = module.stages[0];
-  onnxc_stage_fn function;
+  onnxc_stage_fn function = NULL;
   onnxc_jit *jit;
-  cr_assert(onnxc_jit_compile(&jit, &r->diag, &module, r->target, 1, &function) == ONNXC_OK, "%s", r->diag.text);
+  cr_assert(jit_compile(&jit, &r->diag, &module, r->target, 1, &function) == ONNXC_OK, "%s", r->diag.text);
   void *buffers[4];
   for (uint32_t k = 0; k < code.num_buffers; k++)
     buffers[k] = memory[code.buffers[k]].data;

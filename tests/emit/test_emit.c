@@ -2,6 +2,7 @@
  * writer, the JIT. */
 #include "emit/artefact.h"
 #include "emit/describe.h"
+#include "jit.h"
 
 #include <criterion/criterion.h>
 #include <elf.h>
@@ -295,7 +296,7 @@ Test(emit, jit_compiles_and_frees, .init = start, .fini = stop) {
     onnxc_stage_code stage = {.function = "stage_of_test"};
     onnxc_module module = make_module(&stage);
     onnxc_stage_fn function = NULL;
-    cr_assert_eq(onnxc_jit_compile(&jits[round], &diag, &module, host, 1, &function), ONNXC_OK, "%s", diag.text);
+    cr_assert_eq(jit_compile(&jits[round], &diag, &module, host, 1, &function), ONNXC_OK, "%s", diag.text);
     int64_t result = 0;
     void *buffers[] = {&result};
     onnxc_stage_context context = {NULL, buffers, NULL};
@@ -309,6 +310,6 @@ Test(emit, jit_compiles_and_frees, .init = start, .fini = stop) {
   onnxc_module module = make_module(stages);
   onnxc_stage_fn functions[2];
   onnxc_jit *jit = NULL;
-  cr_expect_eq(onnxc_jit_compile(&jit, &diag, &module, host, 2, functions), ONNXC_INTERNAL);
+  cr_expect_eq(jit_compile(&jit, &diag, &module, host, 2, functions), ONNXC_INTERNAL);
   cr_expect_null(jit);
 }

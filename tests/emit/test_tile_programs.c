@@ -2,7 +2,7 @@
  * loops give, for several sizes, on one thread or three, as code for this CPU and for AVX2. So partial and resumed
  * sums, state, rings, halos and results in several groups mean what tile.h says.
  */
-#include "emit/emit.h"
+#include "jit.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -96,7 +96,7 @@ static void compile(bench *b, const char *name, const onnxc_target *target) {
   cr_assert_eq(onnxc_describe(&b->rt, &weights, &b->program, module.stages, &b->arena), ONNXC_OK, "%s: %s", name,
                b->diag.text);
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&b->arena, onnxc_stage_fn, b->rt.num_stages);
-  cr_assert_eq(onnxc_jit_compile(&b->jit, &b->diag, &module, b->program.target, (uint32_t)b->rt.num_stages, functions),
+  cr_assert_eq(jit_compile(&b->jit, &b->diag, &module, b->program.target, (uint32_t)b->rt.num_stages, functions),
                ONNXC_OK, "%s: %s", name, b->diag.text);
   b->rt.functions = functions;
   b->weights = onnxc_arena_alloc(&b->arena, weights.size + 4096); /* aligned, for it is large */

@@ -11,6 +11,7 @@
 #include "emit/emit.h"
 #include "ir/eval.h"
 #include "ir/verify.h"
+#include "jit.h"
 #include "pass/pass.h"
 
 #include <criterion/criterion.h>
@@ -90,7 +91,7 @@ static void compile(bench *b, const onnxc_target *target) {
   ok(b, onnxc_codegen(&module, &b->program, &b->arena, "t"), "code");
   ok(b, onnxc_describe(&b->rt, &b->weights, &b->program, module.stages, &b->arena), "the descriptor");
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&b->arena, onnxc_stage_fn, b->rt.num_stages + 1);
-  ok(b, onnxc_jit_compile(&b->jit, &b->diag, &module, target, (uint32_t)b->rt.num_stages, functions), "machine code");
+  ok(b, jit_compile(&b->jit, &b->diag, &module, target, (uint32_t)b->rt.num_stages, functions), "machine code");
   b->rt.functions = functions;
   unsigned char *weights = onnxc_arena_alloc(&b->arena, b->weights.size + 4096); /* aligned, for it is large */
   for (uint32_t k = 0; k < b->weights.num_pieces; k++)
