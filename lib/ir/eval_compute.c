@@ -182,7 +182,7 @@ static int block_at(const state *s, int64_t first, int64_t width) {
 static onnxc_status eval_contraction(state *s, const int64_t *extents, bool *done) {
   const onnxc_compute *c = s->compute;
   *done = false;
-  if (c->num_results != 1 || s->combiner[0] != ONNXC_EXPR_ADD || !onnxc_dtype_is_float(c->acc_dtype[0]) ||
+  if (c->num_results != 1 || s->combiner[0] != ONNXC_EXPR_ADD ||
       onnxc_exprs_node(&s->env->graph->exprs, c->element[0])->op != ONNXC_EXPR_MUL || s->num_points > MAX_ELEMENTS / 8)
     return ONNXC_OK;
   double *sums = ONNXC_NEW_ARRAY(s->env->arena, double, s->num_points);
@@ -193,7 +193,12 @@ static onnxc_status eval_contraction(state *s, const int64_t *extents, bool *don
     int n = block_at(s, first, ONNXC_LANES);
     start_acc(s, first, n, false);
     for (int l = 0; l < n; l++)
-      s->acc[0]->f64[l] += sums[first + l];
+      if (onnxc_dtype_is_float(c->acc_dtype[0]))
+        s->acc[0]->f64[l] += sums[first + l];
+      else
+        s->acc[0]->i64[l] = (int64_t)((uint64_t)s->acc[0]->i64[l] + (uint64_t)(int64_t)sums[first + l]);
+    if (!onnxc_dtype_is_float(c->acc_dtype[0]))
+      onnxc_lanes_wrap(c->acc_dtype[0], s->acc[0]->i64, n);
     give_acc(s, n, false);
     ONNXC_TRY(finish(s, first, n));
   }

@@ -2,9 +2,9 @@
  *
  * For an element x * y the indices fall into batch (in both factors), m (x only), n (y only) and k (reduced,
  * in both). For each batch point both factors are written out as dense matrices X[k][m] and
- * Y[k][n] of double -- whatever expression they are: selects of padding and strided loads included -- and
+ * Y[k][n] of double -- whatever expression they are: casts, selects of padding and strided loads included -- and
  * multiplied. So the cost of a convolution's index arithmetic is paid once an element of
- * X, not once a product.
+ * X, not once a product. Integers go this way where double is exact: narrow ones, cast to the accumulator's type.
  */
 #include "ir/eval_compute.h"
 
@@ -72,7 +72,12 @@ static void write_row(onnxc_block *block, onnxc_dtype dtype, int64_t first, int6
   for (int64_t i = 0; i < count; i += ONNXC_LANES) {
     int n = count - i < ONNXC_LANES ? (int)(count - i) : ONNXC_LANES;
     onnxc_block_seek(block, first + i, n);
-    onnxc_lanes_to_f64(dtype, out + i, onnxc_block_eval(block, 0), n);
+    const onnxc_lanes *lanes = onnxc_block_eval(block, 0);
+    if (onnxc_dtype_is_float(dtype))
+      onnxc_lanes_to_f64(dtype, out + i, lanes, n);
+    else
+      for (int l = 0; l < n; l++)
+        out[i + l] = (double)lanes->i64[l];
   }
 }
 
@@ -160,6 +165,25 @@ static bool assign(contraction *c, const onnxc_space *parallel, const onnxc_spac
   return c->num_m >= 4 && c->num_k >= 2 && c->num_k <= FACTOR_LIMIT / 16;
 }
 
+/* The bits of a factor that is a cast of a narrower integer, perhaps guarded; 64 for any other. */
+static uint32_t bits_of(const onnxc_exprs *pool, onnxc_expr e) {
+  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
+  while (node->op == ONNXC_EXPR_SELECT && onnxc_exprs_node(pool, node->args[2])->op == ONNXC_EXPR_CONST &&
+         onnxc_exprs_node(pool, node->args[2])->imm == 0)
+    node = onnxc_exprs_node(pool, node->args[1]);
+  onnxc_dtype from = node->op == ONNXC_EXPR_CAST ? (onnxc_dtype)onnxc_exprs_node(pool, node->args[0])->dtype : 0;
+  return from && onnxc_dtype_is_int(from) ? (uint32_t)onnxc_dtype_bytes(from) * 8 : 64;
+}
+
+/* Are the sums exact in double? Those of floats need not be. */
+static bool fits_double(const onnxc_exprs *pool, const onnxc_compute *compute, int64_t num_reduced) {
+  if (onnxc_dtype_is_float(compute->acc_dtype[0]))
+    return true;
+  const onnxc_expr_node *product = onnxc_exprs_node(pool, compute->element[0]);
+  uint32_t bits = bits_of(pool, product->args[0]) + bits_of(pool, product->args[1]);
+  return onnxc_dtype_is_int(compute->acc_dtype[0]) && bits <= 32 && num_reduced <= (int64_t)1 << (53 - bits);
+}
+
 onnxc_status onnxc_eval_contraction(const onnxc_block_env *env, const onnxc_compute *compute, const int64_t *extents,
                                     double *sums, bool *done) {
   *done = false;
@@ -170,7 +194,8 @@ onnxc_status onnxc_eval_contraction(const onnxc_block_env *env, const onnxc_comp
   ONNXC_TRY(onnxc_block_compile(env, 1, &factors[1], &c.y));
   onnxc_space parallel = onnxc_space_of(extents, 0, compute->num_parallel);
   onnxc_space reduce = onnxc_space_of(extents, compute->num_parallel, compute->num_reduce);
-  if (onnxc_space_size(&parallel) == 0 || onnxc_space_size(&reduce) == 0 || !assign(&c, &parallel, &reduce))
+  if (onnxc_space_size(&parallel) == 0 || onnxc_space_size(&reduce) == 0 || !assign(&c, &parallel, &reduce) ||
+      !fits_double(&env->graph->exprs, compute, c.num_k))
     return ONNXC_OK;
   int64_t strides[ONNXC_MAX_INDICES], stride = 1;
   for (uint32_t i = compute->num_parallel; i-- > 0; stride *= extents[i])

@@ -47,25 +47,20 @@ static onnxc_layout normalised(const onnxc_graph *graph, const onnxc_value_info 
 }
 
 /* A batch index that shares a dim of a with a k index counts groups of channels: it belongs with the channels. */
-static bool counts_groups(const onnxc_exprs *pool, const onnxc_compute *compute, uint32_t batch) {
-  onnxc_expr_node product = *onnxc_exprs_node(pool, compute->element[0]);
-  for (uint32_t f = 0; f < product.num_args; f++) {
-    onnxc_expr e = product.args[f];
-    while (onnxc_exprs_node(pool, e)->op == ONNXC_EXPR_SELECT)
-      e = onnxc_exprs_node(pool, e)->args[1];
-    const onnxc_expr_node *load = onnxc_exprs_node(pool, e);
-    if (load->op != ONNXC_EXPR_LOAD || load->imm != (int64_t)compute->contraction.a)
-      continue;
-    for (uint32_t d = 0; d < load->num_args; d++)
-      for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
-        if (compute->contraction.role[k] == ONNXC_ROLE_K && onnxc_expr_uses_index(pool, load->args[d], batch) &&
-            onnxc_expr_uses_index(pool, load->args[d], k))
-          return true;
-  }
+static bool counts_groups(onnxc_exprs *pool, const onnxc_compute *compute, uint32_t batch) {
+  onnxc_factor factors[2];
+  if (!onnxc_contraction_factors(pool, compute, factors))
+    return false;
+  const onnxc_expr_node *load = onnxc_exprs_node(pool, factors[0].load);
+  for (uint32_t d = 0; d < load->num_args; d++)
+    for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
+      if (compute->contraction.role[k] == ONNXC_ROLE_K && onnxc_expr_uses_index(pool, load->args[d], batch) &&
+          onnxc_expr_uses_index(pool, load->args[d], k))
+        return true;
   return false;
 }
 
-static bool order_of_contraction(const onnxc_exprs *pool, const onnxc_compute *compute, uint32_t *perm) {
+static bool order_of_contraction(onnxc_exprs *pool, const onnxc_compute *compute, uint32_t *perm) {
   onnxc_role inner = ONNXC_ROLE_BATCH;
   bool window = false;
   for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
@@ -168,7 +163,7 @@ static bool follow_operand(const onnxc_graph *graph, const onnxc_node_info *node
   return true;
 }
 
-static onnxc_layout layout_of_compute(const onnxc_graph *graph, const onnxc_node_info *node) {
+static onnxc_layout layout_of_compute(onnxc_graph *graph, const onnxc_node_info *node) {
   uint32_t perm[ONNXC_MAX_RANK] = {0};
   const onnxc_compute *compute = node->compute;
   const onnxc_value_info *result = onnxc_value_of(graph, node->outputs[0]);
@@ -311,7 +306,7 @@ static uint32_t guarded_loads(onnxc_exprs *pool, const onnxc_compute *compute, o
     candidates[num_candidates++] = node.args[1];
   }
   for (uint32_t k = 0; k < num_candidates && count < 2; k++)
-    if (onnxc_match_guarded_load(pool, candidates[k], &factor[count]) && factor[count].guard.i)
+    if (onnxc_match_factor(pool, candidates[k], &factor[count]) && factor[count].guard.i)
       found[count++] = candidates[k];
   return count;
 }
@@ -332,7 +327,8 @@ static void drop_guard(onnxc_graph *graph, onnxc_node_info *node, onnxc_expr gua
   onnxc_expr args[ONNXC_MAX_RANK];
   for (uint32_t d = 0; d < load.num_args; d++)
     args[d] = load.args[d];
-  onnxc_expr plain = onnxc_expr_load(pool, (onnxc_dtype)load.dtype, operand, load.num_args, args);
+  onnxc_expr plain = onnxc_expr_cast(pool, factor->dtype,
+                                     onnxc_expr_load(pool, (onnxc_dtype)load.dtype, operand, load.num_args, args));
   onnxc_compute *compute = ONNXC_NEW(graph->arena, onnxc_compute);
   *compute = *node->compute;
   compute->element[0] = without_guard(pool, compute->element[0], guarded, plain);

@@ -1,6 +1,7 @@
 /* recognise.c -- find contractions among computes and name the role of each index.
  *
- *     sum over r of mul(load a, load b), each load perhaps guarded by select(in range, load, 0)
+ *     sum over r of mul(load a, load b), each load perhaps cast (bf16 to f32, u8 to i32) and perhaps guarded by
+ *     select(in range, load, 0), inside or outside of the cast
  *
  * An index is, by where it occurs:      in a   in b
  *     parallel                           yes    yes    batch (groups and depthwise channels, too)
@@ -23,13 +24,19 @@ static bool is_zero(const onnxc_exprs *pool, onnxc_expr e) {
   return onnxc_dtype_is_float((onnxc_dtype)onnxc_exprs_node(pool, e)->dtype) ? f == 0 : i == 0;
 }
 
-bool onnxc_match_guarded_load(onnxc_exprs *pool, onnxc_expr e, onnxc_factor *factor) {
-  factor->guard = (onnxc_expr){0};
+bool onnxc_match_factor(onnxc_exprs *pool, onnxc_expr e, onnxc_factor *factor) {
+  bool cast = false;
+  *factor = (onnxc_factor){.dtype = (onnxc_dtype)onnxc_exprs_node(pool, e)->dtype};
   for (;;) {
     const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
     if (node->op == ONNXC_EXPR_LOAD) {
       factor->load = e;
       return true;
+    }
+    if (node->op == ONNXC_EXPR_CAST && !cast) { /* 0 is 0 in any type, so a guard may stand on either side */
+      cast = true;
+      e = node->args[0];
+      continue;
     }
     if (node->op != ONNXC_EXPR_SELECT || !is_zero(pool, node->args[2]))
       return false;
@@ -37,6 +44,23 @@ bool onnxc_match_guarded_load(onnxc_exprs *pool, onnxc_expr e, onnxc_factor *fac
     e = node->args[1];
     factor->guard = factor->guard.i ? onnxc_expr_binary(pool, ONNXC_EXPR_AND, factor->guard, condition) : condition;
   }
+}
+
+static bool match_product(onnxc_exprs *pool, const onnxc_compute *compute, onnxc_factor factors[2]) {
+  onnxc_expr_node product = *onnxc_exprs_node(pool, compute->element[0]);
+  return product.op == ONNXC_EXPR_MUL && onnxc_match_factor(pool, product.args[0], &factors[0]) &&
+         onnxc_match_factor(pool, product.args[1], &factors[1]);
+}
+
+bool onnxc_contraction_factors(onnxc_exprs *pool, const onnxc_compute *compute, onnxc_factor factors[2]) {
+  if (!match_product(pool, compute, factors))
+    return false;
+  if (onnxc_exprs_node(pool, factors[0].load)->imm != (int64_t)compute->contraction.a) {
+    onnxc_factor b = factors[0];
+    factors[0] = factors[1];
+    factors[1] = b;
+  }
+  return true;
 }
 
 static void collect_indices(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
@@ -58,13 +82,9 @@ bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, con
   if (compute->num_results != 1 || compute->num_reduce == 0 ||
       onnxc_compute_combiner(pool, compute, 0) != ONNXC_EXPR_ADD)
     return false;
-  onnxc_expr_node product = *onnxc_exprs_node(pool, compute->element[0]);
-  if (product.op != ONNXC_EXPR_MUL)
-    return false;
   onnxc_factor factor[2];
-  for (int k = 0; k < 2; k++)
-    if (!onnxc_match_guarded_load(pool, product.args[k], &factor[k]))
-      return false;
+  if (!match_product(pool, compute, factor))
+    return false;
   uint32_t operand[2];
   for (int k = 0; k < 2; k++)
     operand[k] = (uint32_t)onnxc_exprs_node(pool, factor[k].load)->imm;

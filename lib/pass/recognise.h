@@ -4,18 +4,21 @@
 
 #include "ir/graph.h"
 
-/* A factor of a product: a load, perhaps guarded: select(condition, load, 0). */
+/* A factor of a product: a load, perhaps cast, perhaps guarded: cast(select(condition, load, 0)). */
 typedef struct onnxc_factor {
   onnxc_expr load;
-  onnxc_expr guard; /* the condition, or none */
+  onnxc_expr guard;  /* the condition, or none */
+  onnxc_dtype dtype; /* that of the factor: the load's, or what it is cast to */
 } onnxc_factor;
 
-/* Takes apart a load with any number of guards around it; false if e is no such thing. Of nested guards `guard` is
- * their conjunction. */
-bool onnxc_match_guarded_load(onnxc_exprs *pool, onnxc_expr e, onnxc_factor *factor);
+/* Takes apart a load with at most one cast and any number of guards around it, in any order; false if e is no such
+ * thing. Of nested guards `guard` is their conjunction. */
+bool onnxc_match_factor(onnxc_exprs *pool, onnxc_expr e, onnxc_factor *factor);
+/* The two factors of a contraction, a first; false if its element is no product of two. */
+bool onnxc_contraction_factors(onnxc_exprs *pool, const onnxc_compute *compute, onnxc_factor factors[2]);
 
-/* If the compute is a sum of products of two loads, fills its contraction (roles, a, b). `inputs` tell which factor is
- * constant: that one is b. */
+/* If the compute is a sum of products of two factors, fills its contraction (roles, a, b). `inputs` tell which factor
+ * is constant: that one is b. */
 bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, const onnxc_value *inputs);
 
 #endif

@@ -396,6 +396,39 @@ Test(eval, matrix_products) {
   stop();
 }
 
+/* Bytes in i32, signed and not: exact, and the accumulator wraps. The wide factor does not go the fast way. */
+Test(eval, integer_matrix_products) {
+  start();
+  enum { M = 5, N = 70, K = 65 };
+  uint8_t x[M * K];
+  int8_t y[K * N];
+  int32_t wide[K * N];
+  for (int i = 0; i < M * K; i++)
+    x[i] = (uint8_t)(i * 7919);
+  for (int i = 0; i < K * N; i++)
+    wide[i] = (y[i] = (int8_t)(i * 104729)) << 20;
+  for (int w = 0; w < 2; w++) {
+    onnxc_dtype type = w ? ONNXC_I32 : ONNXC_I8;
+    onnxc_array in[2] = {{.dtype = ONNXC_U8, .rank = 2, .dims = {M, K}, .data = x},
+                         {.dtype = type, .rank = 2, .dims = {K, N}, .data = w ? (void *)wide : y}};
+    onnxc_array out = {0};
+    int64_t extents[3] = {M, N, K};
+    onnxc_expr element = OP(MUL, onnxc_expr_cast(pool, ONNXC_I32, LOAD(ONNXC_U8, 0, idx(0), idx(2))),
+                            onnxc_expr_cast(pool, ONNXC_I32, LOAD(type, 1, idx(2), idx(1))));
+    onnxc_expr init = onnxc_expr_i64(pool, ONNXC_I32, INT32_MAX);
+    onnxc_compute c = reduction(2, 1, extents, ONNXC_EXPR_ADD, ONNXC_I32, init, element);
+    cr_assert_eq(onnxc_eval_compute(&graph, &arena, &c, in, 2, NULL, &out), ONNXC_OK, "%s", diag.text);
+    for (int i = 0; i < M; i++)
+      for (int j = 0; j < N; j++) {
+        int64_t sum = INT32_MAX;
+        for (int p = 0; p < K; p++)
+          sum += (int64_t)x[i * K + p] * (w ? wide[p * N + j] : y[p * N + j]);
+        cr_assert_eq(((int32_t *)out.data)[i * N + j], (int32_t)(uint32_t)(uint64_t)sum);
+      }
+  }
+  stop();
+}
+
 /* A convolution with padding, stride, groups: the selects of the border in a factor. */
 Test(eval, convolution) {
   start();
