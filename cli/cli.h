@@ -47,7 +47,10 @@ int cli_fail(onnxc_status status, const char *format, ...);
 #define CLI_COMPILE_OPTIONS                                                                                            \
   {"mcpu", 1, NULL, CLI_MCPU}, {"dim", 1, NULL, CLI_DIM}, {"shape", 1, NULL, CLI_SHAPE},                               \
       {"precision", 1, NULL, CLI_PRECISION}, {"help", 0, NULL, 'h'}
-enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_FIRST_OWN };
+/* And of those that run what they compile. */
+#define CLI_CACHE_OPTION {"cache", 2, NULL, CLI_CACHE}
+#define CLI_CACHE_HELP   "  --cache[=DIR]      keep compiled programs in DIR (~/.cache/onnxc) and take them from there\n"
+enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_CACHE, CLI_FIRST_OWN };
 
 typedef struct cli_options {
   onnxc_options options;
@@ -55,8 +58,8 @@ typedef struct cli_options {
   ONNXC_VEC(onnxc_shape_setting) shapes;
 } cli_options;
 
-/* Handles one of CLI_COMPILE_OPTIONS but help; ONNXC_USAGE and a message when its argument is bad or the option is
- * not known. */
+/* Handles one of CLI_COMPILE_OPTIONS but help, or CLI_CACHE_OPTION; ONNXC_USAGE and a message when its argument is bad
+ * or the option is not known. */
 int cli_option(command *cli, cli_options *options, int option, const char *argument);
 /* "1x3x224x224", "-1" or a name for a dim that stays open; "" is a scalar. */
 bool cli_parse_shape(const char *text, int *rank, int64_t *dims);
@@ -68,7 +71,7 @@ bool cli_parse_double(const char *text, double *value);
 /* What a tensor's data is: seeded numbers for the shape that the model has, .npy, or .pb. `spec` is a path or
  * random[:SEED]; `info` says what the model wants (its open dims are then those of the file). */
 int cli_read_tensor(command *cli, const char *spec, const onnxc_tensor_info *info, onnxc_tensor *tensor);
-/* Fills with seeded values: floats uniform in [-1, 1), integers 0 .. 9, bools. */
+/* Fills with seeded values: floats uniform in [-1, 1), bytes of any value, other integers 0 .. 9, bools. */
 void cli_random_fill(onnxc_tensor *tensor, uint64_t seed);
 int64_t cli_tensor_count(const onnxc_tensor *tensor); /* elements, -1 on overflow */
 size_t cli_tensor_bytes(const onnxc_tensor *tensor);

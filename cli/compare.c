@@ -3,8 +3,10 @@
  * Floats agree when |have - want| <= rtol * |want| + atol * max(1, largest |want| of the tensor), both are NaN, or both
  * are the same infinity. The absolute part grows with the tensor, because a small element of a tensor of large ones
  * is what is left of sums of large terms. The relative tolerance is at least two units in the last place of
- * the type, so that half precision is not asked for more than it has. Everything else must be equal. Errors of elements
- * below the absolute tolerance are counted in the units of that tolerance, since nothing smaller is asked of them.
+ * the type, and the absolute one at least one unit of the largest element of a type narrower than f32, so that half
+ * precision is not asked for more than it has. Errors of elements below the absolute tolerance are counted in
+ * the units of that tolerance, since nothing smaller is asked of them. Integers agree when |have - want| <= atol, so
+ * they must be equal unless atol is 1 or more.
  */
 #include "cli.h"
 
@@ -60,7 +62,8 @@ static void compare_floats(const onnxc_tensor *have, const onnxc_tensor *want, d
   int64_t count = cli_tensor_count(want);
   double least = 2 * unit_of(dtype, 1.0), worst = 0;
   rtol = rtol < least ? least : rtol;
-  atol *= largest(want);
+  double most = largest(want);
+  atol = fmax(atol * most, bytes < 4 ? unit_of(dtype, most) : 0);
   for (int64_t i = 0; i < count; i++) {
     double h = onnxc_scalar_to_f64(dtype, (const char *)have->data + (size_t)i * bytes);
     double w = onnxc_scalar_to_f64(dtype, (const char *)want->data + (size_t)i * bytes);
@@ -82,7 +85,7 @@ static void compare_floats(const onnxc_tensor *have, const onnxc_tensor *want, d
   }
 }
 
-static void compare_exactly(const onnxc_tensor *have, const onnxc_tensor *want, cli_difference *result) {
+static void compare_integers(const onnxc_tensor *have, const onnxc_tensor *want, double atol, cli_difference *result) {
   onnxc_dtype dtype = (onnxc_dtype)want->dtype;
   size_t bytes = onnxc_dtype_bytes(dtype);
   int64_t count = cli_tensor_count(want);
@@ -94,6 +97,8 @@ static void compare_exactly(const onnxc_tensor *have, const onnxc_tensor *want, 
     double error = fabs((double)a - (double)b);
     result->max_abs = fmax(result->max_abs, error);
     result->max_ulp = fmax(result->max_ulp, error);
+    if (atol >= 1 && error <= atol)
+      continue;
     if (!result->wrong++) {
       char index[96];
       describe_index(want, i, index, sizeof index);
@@ -124,6 +129,6 @@ void cli_compare(const onnxc_tensor *have, const onnxc_tensor *want, double rtol
   if (onnxc_dtype_is_float((onnxc_dtype)want->dtype))
     compare_floats(have, want, rtol, atol, result);
   else
-    compare_exactly(have, want, result);
+    compare_integers(have, want, atol, result);
   result->same = result->wrong == 0;
 }

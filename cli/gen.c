@@ -1,310 +1,258 @@
-/* gen.c -- `onnxc gen`: models of any shape, with seeded weights, and test data from the reference evaluator. */
-#include "cli.h"
+/* gen.c -- `onnxc gen`: models of any shape and type, with seeded weights, and test data from the reference evaluator.
+ *
+ * Weights are scaled so that values keep their spread from layer to layer. A layer of bytes is a product of u8 and i8
+ * as i32, to which a bias of i32 is added; where the result is u8 again, the sum's deviation is made the number 1, the
+ * activation sees numbers, and a power of two of them is a step of the result.
+ */
+#include "gen.h"
 
-#include "onnx.pb-c.h"
-
-#include <errno.h>
 #include <getopt.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const char help[] =
-    "usage: onnxc gen mlp -o OUT.onnx --batch=256 --layers=1024,1024,1024,1024 [--bias] [--relu] [--seed=N]\n"
-    "       onnxc gen gemm -o OUT.onnx --m=256 --n=1024 --k=1024 [--bias] [--relu] [--variable-b] [--seed=N]\n"
-    "  --batch, --m       a number, or a name for a dim that a run gives\n"
+    "usage: onnxc gen mlp -o OUT.onnx --batch=256 --layers=1024,1024,1024,1024 [OPTIONS]\n"
+    "       onnxc gen gemm -o OUT.onnx --m=256 --n=1024 --k=1024 [--batch=12] [--variable-b] [--requantize] [OPTIONS]\n"
+    "  --batch, --m       a number, or a name for a dim that a run gives; a gemm with --batch multiplies so many "
+    "pairs\n"
+    "                     of matrices, both of which are inputs\n"
     "  --layers           input width, then the output width of each layer\n"
     "  --variable-b       the second factor is an input, not weights\n"
+    "  --dtype            f32, f16, bf16, or int8: u8 times i8; a gemm of these gives i32, a layer of an mlp u8\n"
+    "  --requantize       the result of a gemm of int8 is u8 as well\n"
+    "  --bias             add a vector\n"
+    "  --activation       none, relu or gelu, on what is added up; --relu is --activation=relu\n"
+    "  --seed             another number gives other weights and inputs\n"
     "  --test-data        also write test_data_set_0 beside OUT, for `onnxc verify`: random inputs, and what the\n"
     "                     reference evaluator computes from them\n";
 
-enum { OPSET = 17, IR_VERSION = 8, MAX_LAYERS = 64 };
+enum { MAX_LAYERS = 64 };
 
-/* A model being written; everything lies in the arena. */
-typedef struct writer {
-  command *cli;
-  onnxc_arena *arena;
-  Onnx__GraphProto graph;
-  ONNXC_VEC(Onnx__NodeProto *) nodes;
-  ONNXC_VEC(Onnx__TensorProto *) initializers;
-  ONNXC_VEC(Onnx__ValueInfoProto *) inputs;
-  ONNXC_VEC(Onnx__ValueInfoProto *) outputs;
-  uint64_t seed;
-} writer;
+/* How numbers of deviation 1 after this activation become u8, and the mean square of what comes out. */
+typedef struct activation {
+  const char *name, *op;
+  double step, zero, mean_square;
+} activation;
 
-static char *text(writer *w, const char *string) { return onnxc_arena_copy_string(w->arena, string, strlen(string)); }
-
-/* f32 weights, uniform with the deviation 1/sqrt(fan_in), so that values keep their scale from layer to layer. */
-static char *add_weights(writer *w, const char *name, int rank, const int64_t *dims, int64_t fan_in) {
-  Onnx__TensorProto *tensor = ONNXC_NEW(w->arena, Onnx__TensorProto);
-  onnxc_tensor values = {.dtype = ONNXC_F32, .rank = rank};
-  onnx__tensor_proto__init(tensor);
-  tensor->n_dims = (size_t)rank;
-  tensor->dims = ONNXC_NEW_ARRAY(w->arena, int64_t, rank);
-  for (int d = 0; d < rank; d++)
-    tensor->dims[d] = values.dims[d] = dims[d];
-  size_t size = cli_tensor_bytes(&values);
-  float *data = onnxc_arena_alloc(w->arena, size);
-  values.data = data;
-  cli_random_fill(&values, w->seed++);
-  float scale = (float)sqrt(3.0 / (double)(fan_in ? fan_in : 1));
-  for (size_t i = 0; i < size / sizeof *data; i++)
-    data[i] *= scale;
-  tensor->name = text(w, name);
-  tensor->has_data_type = 1;
-  tensor->data_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
-  tensor->has_raw_data = 1;
-  tensor->raw_data = (ProtobufCBinaryData){size, (uint8_t *)data};
-  ONNXC_PUSH(w->arena, w->initializers, tensor);
-  return tensor->name;
-}
-
-/* An f32 input or output of rank 2; a dim is a number or a name. */
-static Onnx__ValueInfoProto *make_value(writer *w, const char *name, const char *const *dims) {
-  Onnx__ValueInfoProto *value = ONNXC_NEW(w->arena, Onnx__ValueInfoProto);
-  Onnx__TypeProto *type = ONNXC_NEW(w->arena, Onnx__TypeProto);
-  Onnx__TypeProto__Tensor *tensor = ONNXC_NEW(w->arena, Onnx__TypeProto__Tensor);
-  Onnx__TensorShapeProto *shape = ONNXC_NEW(w->arena, Onnx__TensorShapeProto);
-  onnx__value_info_proto__init(value);
-  onnx__type_proto__init(type);
-  onnx__type_proto__tensor__init(tensor);
-  onnx__tensor_shape_proto__init(shape);
-  value->name = text(w, name);
-  value->type = type;
-  type->tensor_type = tensor;
-  tensor->has_elem_type = 1;
-  tensor->elem_type = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT;
-  tensor->shape = shape;
-  shape->n_dim = 2;
-  shape->dim = ONNXC_NEW_ARRAY(w->arena, Onnx__TensorShapeProto__Dimension *, 2);
-  for (int d = 0; d < 2; d++) {
-    Onnx__TensorShapeProto__Dimension *dim = shape->dim[d] = ONNXC_NEW(w->arena, Onnx__TensorShapeProto__Dimension);
-    onnx__tensor_shape_proto__dimension__init(dim);
-    if (cli_parse_int(dims[d], 0, INT32_MAX, &dim->dim_value))
-      dim->has_dim_value = 1;
-    else
-      dim->dim_value = 0, dim->dim_param = text(w, dims[d]);
-  }
-  return value;
-}
-
-static char *add_node(writer *w, const char *op, size_t num_inputs, char *const *inputs, const char *output) {
-  Onnx__NodeProto *node = ONNXC_NEW(w->arena, Onnx__NodeProto);
-  onnx__node_proto__init(node);
-  node->op_type = text(w, op);
-  node->name = onnxc_arena_printf(w->arena, "%s_%u", op, w->nodes.length);
-  node->n_input = num_inputs;
-  node->input = ONNXC_NEW_ARRAY(w->arena, char *, num_inputs);
-  memcpy(node->input, inputs, num_inputs * sizeof *inputs);
-  node->n_output = 1;
-  node->output = ONNXC_NEW_ARRAY(w->arena, char *, 1);
-  node->output[0] = text(w, output);
-  ONNXC_PUSH(w->arena, w->nodes, node);
-  return node->output[0];
-}
-
-/* out = [Relu] (a . b [+ bias]); the last step has the name `output`. */
-static char *add_layer(writer *w, char *a, char *b, int64_t width, int64_t fan_in, bool bias, bool relu, int number,
-                       const char *output) {
-  const char *name = relu ? onnxc_arena_printf(w->arena, "sum_%d", number) : output;
-  char *operands[3] = {a, b, NULL}, *result;
-  if (bias) {
-    operands[2] = add_weights(w, onnxc_arena_printf(w->arena, "bias_%d", number), 1, &width, fan_in);
-    result = add_node(w, "Gemm", 3, operands, name);
-  } else {
-    result = add_node(w, "MatMul", 2, operands, name);
-  }
-  return relu ? add_node(w, "Relu", 1, &result, output) : result;
-}
-
-/* ---- writing ---- */
-
-static int write_file(const char *path, const void *bytes, size_t size) {
-  FILE *file = fopen(path, "wb");
-  if (!file)
-    return cli_fail(ONNXC_BAD_INPUT, "%s: %s", path, strerror(errno));
-  bool failed = fwrite(bytes, 1, size, file) != size;
-  failed |= fclose(file) != 0;
-  return failed ? cli_fail(ONNXC_BAD_INPUT, "%s: cannot write it", path) : 0;
-}
-
-static int write_message(writer *w, const char *path, const ProtobufCMessage *message) {
-  size_t size = protobuf_c_message_get_packed_size(message);
-  uint8_t *bytes = onnxc_arena_alloc(w->arena, size);
-  protobuf_c_message_pack(message, bytes);
-  return write_file(path, bytes, size);
-}
-
-static int write_model(writer *w, const char *path, const char *name) {
-  Onnx__ModelProto model;
-  Onnx__OperatorSetIdProto opset, *opsets = &opset;
-  onnx__model_proto__init(&model);
-  onnx__operator_set_id_proto__init(&opset);
-  opset.domain = text(w, "");
-  opset.has_version = 1;
-  opset.version = OPSET;
-  model.has_ir_version = 1;
-  model.ir_version = IR_VERSION;
-  model.producer_name = text(w, "onnxc gen");
-  model.n_opset_import = 1;
-  model.opset_import = &opsets;
-  model.graph = &w->graph;
-  w->graph.name = text(w, name);
-  w->graph.n_node = w->nodes.length, w->graph.node = w->nodes.data;
-  w->graph.n_initializer = w->initializers.length, w->graph.initializer = w->initializers.data;
-  w->graph.n_input = w->inputs.length, w->graph.input = w->inputs.data;
-  w->graph.n_output = w->outputs.length, w->graph.output = w->outputs.data;
-  return write_message(w, path, &model.base);
-}
-
-static int write_tensor(writer *w, const char *path, const char *name, const onnxc_tensor *values) {
-  Onnx__TensorProto tensor;
-  onnx__tensor_proto__init(&tensor);
-  tensor.name = text(w, name);
-  tensor.n_dims = (size_t)values->rank;
-  tensor.dims = ONNXC_NEW_ARRAY(w->arena, int64_t, values->rank);
-  memcpy(tensor.dims, values->dims, (size_t)values->rank * sizeof *tensor.dims);
-  tensor.has_data_type = 1;
-  tensor.data_type = values->dtype;
-  tensor.has_raw_data = 1;
-  tensor.raw_data = (ProtobufCBinaryData){cli_tensor_bytes(values), values->data};
-  return write_message(w, path, &tensor.base);
-}
-
-static void *allocate(void *arg, size_t size, int tag) {
-  (void)tag;
-  return onnxc_arena_alloc(arg, size);
-}
-
-/* Inputs and the reference's outputs beside the model. */
-static int write_test_data(writer *w, const char *model_path) {
-  const char *slash = strrchr(model_path, '/');
-  const char *directory = slash ? onnxc_arena_copy_string(w->arena, model_path, (size_t)(slash - model_path)) : ".";
-  directory = onnxc_arena_printf(w->arena, "%s/test_data_set_0", directory);
-  if (mkdir(directory, 0777) != 0 && errno != EEXIST)
-    return cli_fail(ONNXC_BAD_INPUT, "%s: %s", directory, strerror(errno));
-  onnxc_context *context = onnxc_context_new();
-  onnxc_model *model;
-  if (!context)
-    onnxc_arena_out_of_memory(w->arena);
-  int status = (int)onnxc_load(context, model_path, &model);
-  const onnxc_model_info *info = status == 0 ? onnxc_model_describe(model) : NULL;
-  if (!info) {
-    fprintf(stderr, "%s\n", onnxc_message(context));
-    onnxc_context_free(context);
-    return status ? status : ONNXC_INTERNAL;
-  }
-  onnxc_tensor *inputs = ONNXC_NEW_ARRAY(w->arena, onnxc_tensor, info->num_inputs + 1);
-  onnxc_tensor *outputs = ONNXC_NEW_ARRAY(w->arena, onnxc_tensor, info->num_outputs + 1);
-  for (int32_t k = 0; status == 0 && k < info->num_inputs; k++) {
-    onnxc_tensor_info known = info->inputs[k];
-    int64_t dims[ONNXC_MAX_RANK];
-    for (int32_t d = 0; d < known.rank; d++)
-      dims[d] = known.dims[d] < 0 ? 3 : known.dims[d]; /* any value does for an open dim */
-    known.dims = dims;
-    const char *seed = onnxc_arena_printf(w->arena, "random:%llu", (unsigned long long)(w->seed++ & INT64_MAX));
-    status = cli_read_tensor(w->cli, seed, &known, &inputs[k]);
-    if (status == 0)
-      status = write_tensor(w, onnxc_arena_printf(w->arena, "%s/input_%d.pb", directory, k), known.name, &inputs[k]);
-  }
-  if (status == 0) {
-    status = (int)onnxc_evaluate(model, inputs, (size_t)info->num_inputs, outputs, allocate, w->arena);
-    if (status != 0)
-      fprintf(stderr, "%s\n", onnxc_message(context));
-  }
-  for (int32_t k = 0; status == 0 && k < info->num_outputs; k++)
-    status = write_tensor(w, onnxc_arena_printf(w->arena, "%s/output_%d.pb", directory, k), info->outputs[k].name,
-                          &outputs[k]);
-  onnxc_context_free(context);
-  return status;
-}
-
-/* ---- the models ---- */
+static const activation activations[] = {
+    {"none", NULL, 0x1p-5, 128, 1024}, {"relu", "Relu", 0x1p-6, 0, 2048}, {"gelu", "Gelu", 0x1p-6, 11, 1740}};
 
 typedef struct settings {
-  const char *batch, *layers, *out;
-  const char *n, *k;
-  bool bias, relu, variable_b, test_data;
+  const char *batch, *m, *n, *k, *layers, *out;
+  onnxc_dtype dtype; /* I8 for u8 times i8 */
+  const activation *activation;
+  bool bias, variable_b, requantize, test_data;
 } settings;
 
-static int gen_mlp(writer *w, const settings *s) {
+/* One layer: result = activation(a * b + bias). */
+typedef struct layer {
+  char *a, *b;
+  int64_t fan_in, width;
+  bool is_matrix; /* a and b have rank 2 */
+  int number;
+  const char *result;
+  /* of bytes */
+  double zero, step, mean_square; /* of a; its zero point, and the mean square of the difference to it */
+  bool requantize;
+} layer;
+
+static const char *numbered(gen_model *m, const char *what, int number) {
+  return onnxc_arena_printf(m->arena, "%s_%d", what, number);
+}
+
+/* A step of the layer, whose result has the layer's name if it is the last one. */
+static char *step(gen_model *m, const layer *l, const char *op, bool last, char *first, char *second) {
+  return gen_node(m, op, (char *[]){first, second, NULL}, last ? l->result : numbered(m, op, l->number));
+}
+
+static void add_float_layer(gen_model *m, const settings *s, const layer *l) {
+  const char *op = s->activation->op;
+  double largest = sqrt(3.0 / (double)l->fan_in);
+  char *bias = s->bias ? gen_weights(m, numbered(m, "bias", l->number), s->dtype, 1, &l->width, largest) : NULL, *value;
+  if (bias && l->is_matrix) {
+    value = gen_node(m, "Gemm", (char *[]){l->a, l->b, bias, NULL}, op ? numbered(m, "sum", l->number) : l->result);
+  } else {
+    value = step(m, l, "MatMul", !bias && !op, l->a, l->b);
+    if (bias)
+      value = step(m, l, "Add", !op, value, bias);
+  }
+  if (op)
+    step(m, l, op, true, value, NULL);
+}
+
+static void add_byte_layer(gen_model *m, const settings *s, const layer *l) {
+  const char *op = s->activation->op;
+  double deviation = sqrt((double)l->fan_in * l->mean_square * 128 * 128 / 3), to = s->activation->step;
+  int n = l->number;
+  bool plain = l->requantize && !s->bias && !op;
+  char *a_zero = l->zero != 0 || plain ? gen_scalar(m, numbered(m, "a_zero", n), ONNXC_U8, l->zero) : NULL;
+  char *y_zero = NULL, *y_scale = NULL;
+  if (l->requantize) {
+    y_zero = gen_scalar(m, numbered(m, "y_zero", n), ONNXC_U8, s->activation->zero);
+    y_scale = gen_scalar(m, numbered(m, "y_scale", n), ONNXC_F32, to);
+  }
+  if (plain) {
+    char *a_scale = gen_scalar(m, numbered(m, "a_scale", n), ONNXC_F32, l->step);
+    char *b_scale = gen_scalar(m, numbered(m, "b_scale", n), ONNXC_F32, 1 / deviation / l->step);
+    char *b_zero = gen_scalar(m, numbered(m, "b_zero", n), ONNXC_I8, 0);
+    gen_node(m, "QLinearMatMul", (char *[]){l->a, a_scale, a_zero, l->b, b_scale, b_zero, y_scale, y_zero, NULL},
+             l->result);
+    return;
+  }
+  bool last = !l->requantize && !op;
+  char *value = gen_node(m, "MatMulInteger", (char *[]){l->a, l->b, a_zero, NULL},
+                         last && !s->bias ? l->result : numbered(m, "product", n));
+  if (s->bias) {
+    char *bias = gen_weights(m, numbered(m, "bias", n), ONNXC_I32, 1, &l->width, deviation / 2);
+    value = step(m, l, "Add", last, value, bias);
+  }
+  if (l->requantize) {
+    value = step(m, l, "Cast", false, value, NULL);
+    gen_attribute(m, "to", ONNXC_F32);
+    value = step(m, l, "Mul", false, value, gen_scalar(m, numbered(m, "scale", n), ONNXC_F32, 1 / deviation));
+  }
+  if (op)
+    value = step(m, l, op, !l->requantize, value, NULL);
+  if (l->requantize)
+    gen_node(m, "QuantizeLinear", (char *[]){value, y_scale, y_zero, NULL}, l->result);
+}
+
+static void add_layer(gen_model *m, const settings *s, const layer *l) {
+  if (s->dtype == ONNXC_I8)
+    add_byte_layer(m, s, l);
+  else
+    add_float_layer(m, s, l);
+}
+
+static char *layer_weights(gen_model *m, const settings *s, const char *name, const int64_t *dims) {
+  return gen_weights(m, name, s->dtype, 2, dims, s->dtype == ONNXC_I8 ? 128 : sqrt(3.0 / (double)dims[0]));
+}
+
+/* The first layer's input: bytes over their whole range, around the zero point. */
+static void describe_input(const settings *s, layer *l, double zero) {
+  l->zero = zero;
+  l->step = s->activation->step;
+  l->mean_square = 255.0 * 255.0 / 12 + (127.5 - zero) * (127.5 - zero);
+}
+
+static onnxc_dtype input_type(const settings *s) { return s->dtype == ONNXC_I8 ? ONNXC_U8 : s->dtype; }
+
+static int gen_mlp(gen_model *m, const settings *s) {
   int64_t widths[MAX_LAYERS + 1];
   int count = 0;
   for (const char *at = s->layers; *at; count++) {
     size_t length = strcspn(at, ",x");
-    const char *part = onnxc_arena_copy_string(w->arena, at, length);
+    const char *part = onnxc_arena_copy_string(m->arena, at, length);
     if (count > MAX_LAYERS || !cli_parse_int(part, 1, 1 << 20, &widths[count]))
-      return cli_usage(w->cli, "--layers wants numbers between commas, not '%s'", s->layers);
+      return cli_usage(m->cli, "--layers wants numbers between commas, not '%s'", s->layers);
     at += length + (at[length] != 0);
   }
   if (count < 2)
-    return cli_usage(w->cli, "--layers wants at least two widths");
-  const char *in_dims[] = {s->batch, onnxc_arena_printf(w->arena, "%lld", (long long)widths[0])};
-  const char *out_dims[] = {s->batch, onnxc_arena_printf(w->arena, "%lld", (long long)widths[count - 1])};
-  Onnx__ValueInfoProto *x = make_value(w, "x", in_dims), *y = make_value(w, "y", out_dims);
-  ONNXC_PUSH(w->arena, w->inputs, x);
-  ONNXC_PUSH(w->arena, w->outputs, y);
-  char *value = x->name;
+    return cli_usage(m->cli, "--layers wants at least two widths");
+  const char *batch = s->batch ? s->batch : "256";
+  const char *in_dims[] = {batch, onnxc_arena_printf(m->arena, "%lld", (long long)widths[0])};
+  const char *out_dims[] = {batch, onnxc_arena_printf(m->arena, "%lld", (long long)widths[count - 1])};
+  layer l = {.result = gen_input(m, "x", input_type(s), 2, in_dims), .is_matrix = true, .requantize = true};
+  gen_output(m, "y", input_type(s), 2, out_dims);
+  describe_input(s, &l, s->activation->zero);
   for (int i = 1; i < count; i++) {
-    char *b = add_weights(w, onnxc_arena_printf(w->arena, "weight_%d", i - 1), 2, &widths[i - 1], widths[i - 1]);
-    value = add_layer(w, value, b, widths[i], widths[i - 1], s->bias, s->relu, i - 1,
-                      i == count - 1 ? "y" : onnxc_arena_printf(w->arena, "layer_%d", i - 1));
+    l.number = i - 1;
+    l.a = onnxc_arena_copy_string(m->arena, l.result, strlen(l.result));
+    l.b = layer_weights(m, s, numbered(m, "weight", l.number), &widths[i - 1]);
+    l.fan_in = widths[i - 1];
+    l.width = widths[i];
+    l.result = i == count - 1 ? "y" : numbered(m, "layer", l.number);
+    add_layer(m, s, &l);
+    l.mean_square = s->activation->mean_square;
   }
   return 0;
 }
 
-static int gen_gemm(writer *w, const settings *s) {
+static int gen_gemm(gen_model *m, const settings *s) {
   int64_t dims[2]; /* k, n */
   if (!cli_parse_int(s->k, 1, 1 << 24, &dims[0]) || !cli_parse_int(s->n, 1, 1 << 24, &dims[1]) ||
       dims[0] * dims[1] > (int64_t)1 << 32)
-    return cli_usage(w->cli, "--n and --k want numbers, not '%s' and '%s'", s->n, s->k);
-  const char *a_dims[] = {s->batch, s->k}, *b_dims[] = {s->k, s->n}, *c_dims[] = {s->batch, s->n};
-  Onnx__ValueInfoProto *a = make_value(w, "a", a_dims), *c = make_value(w, "c", c_dims);
-  ONNXC_PUSH(w->arena, w->inputs, a);
-  ONNXC_PUSH(w->arena, w->outputs, c);
-  char *b;
-  if (s->variable_b) {
-    Onnx__ValueInfoProto *input = make_value(w, "b", b_dims);
-    ONNXC_PUSH(w->arena, w->inputs, input);
-    b = input->name;
-  } else {
-    b = add_weights(w, "b", 2, dims, dims[0]);
-  }
-  add_layer(w, a->name, b, dims[1], dims[0], s->bias, s->relu, 0, "c");
+    return cli_usage(m->cli, "--n and --k want numbers, not '%s' and '%s'", s->n, s->k);
+  bool bytes = s->dtype == ONNXC_I8;
+  if (s->requantize && !bytes)
+    return cli_usage(m->cli, "--requantize is for --dtype=int8");
+  if (bytes && !s->requantize && s->activation->op && strcmp(s->activation->op, "Gelu") == 0)
+    return cli_usage(m->cli, "integers have no GELU; with --requantize the result is u8");
+  const char *a_dims[] = {s->batch, s->m, s->k}, *b_dims[] = {s->batch, s->k, s->n}, *c_dims[] = {s->batch, s->m, s->n};
+  int skipped = s->batch ? 0 : 1, rank = 3 - skipped;
+  layer l = {.fan_in = dims[0], .width = dims[1], .is_matrix = rank == 2, .result = "c", .requantize = s->requantize};
+  l.a = gen_input(m, "a", input_type(s), rank, a_dims + skipped);
+  l.b =
+      s->variable_b || s->batch ? gen_input(m, "b", s->dtype, rank, b_dims + skipped) : layer_weights(m, s, "b", dims);
+  gen_output(m, "c", !bytes ? s->dtype : s->requantize ? ONNXC_U8 : ONNXC_I32, rank, c_dims + skipped);
+  describe_input(s, &l, 0);
+  add_layer(m, s, &l);
   return 0;
 }
 
+/* ---- the verb ---- */
+
+static bool parse_dtype(const char *name, onnxc_dtype *dtype) {
+  *dtype = strcmp(name, "int8") == 0 ? ONNXC_I8 : onnxc_dtype_parse(name, strlen(name));
+  return strcmp(name, "i8") != 0 &&
+         (*dtype == ONNXC_F32 || *dtype == ONNXC_F16 || *dtype == ONNXC_BF16 || *dtype == ONNXC_I8);
+}
+
+static const activation *parse_activation(const char *name) {
+  for (size_t k = 0; k < sizeof activations / sizeof *activations; k++)
+    if (strcmp(name, activations[k].name) == 0)
+      return &activations[k];
+  return NULL;
+}
+
 int cli_gen(command *cli, int argc, char **argv) {
-  enum { BATCH = 256, LAYERS, BIAS, RELU, SEED, M, N, K, VARIABLE_B, TEST_DATA };
+  enum { BATCH = 256, LAYERS, DTYPE, BIAS, RELU, ACTIVATION, SEED, M, N, K, VARIABLE_B, REQUANTIZE, TEST_DATA };
   static const struct option longs[] = {{"batch", 1, NULL, BATCH},
                                         {"layers", 1, NULL, LAYERS},
+                                        {"dtype", 1, NULL, DTYPE},
                                         {"bias", 0, NULL, BIAS},
                                         {"relu", 0, NULL, RELU},
+                                        {"activation", 1, NULL, ACTIVATION},
                                         {"seed", 1, NULL, SEED},
                                         {"m", 1, NULL, M},
                                         {"n", 1, NULL, N},
                                         {"k", 1, NULL, K},
                                         {"variable-b", 0, NULL, VARIABLE_B},
+                                        {"requantize", 0, NULL, REQUANTIZE},
                                         {"output", 1, NULL, 'o'},
                                         {"help", 0, NULL, 'h'},
                                         {"test-data", 0, NULL, TEST_DATA},
                                         {0}};
-  settings s = {.batch = "256", .layers = "1024,1024,1024,1024", .n = "1024", .k = "1024"};
+  settings s = {.m = "256",
+                .n = "1024",
+                .k = "1024",
+                .layers = "1024,1024,1024,1024",
+                .dtype = ONNXC_F32,
+                .activation = &activations[0]};
   int64_t seed = 1;
   for (int c; (c = getopt_long(argc, argv, "o:h", longs, NULL)) != -1;)
     switch (c) {
     case 'h': fputs(help, stdout); return 0;
     case 'o': s.out = optarg; break;
-    case BATCH:
-    case M: s.batch = optarg; break;
+    case BATCH: s.batch = optarg; break;
     case LAYERS: s.layers = optarg; break;
+    case M: s.m = optarg; break;
     case N: s.n = optarg; break;
     case K: s.k = optarg; break;
     case BIAS: s.bias = true; break;
-    case RELU: s.relu = true; break;
+    case RELU: s.activation = parse_activation("relu"); break;
     case VARIABLE_B: s.variable_b = true; break;
+    case REQUANTIZE: s.requantize = true; break;
     case TEST_DATA: s.test_data = true; break;
+    case DTYPE:
+      if (!parse_dtype(optarg, &s.dtype))
+        return cli_usage(cli, "--dtype is f32, f16, bf16 or int8, not '%s'", optarg);
+      break;
+    case ACTIVATION:
+      s.activation = parse_activation(optarg);
+      if (!s.activation)
+        return cli_usage(cli, "--activation is none, relu or gelu, not '%s'", optarg);
+      break;
     case SEED:
       if (!cli_parse_int(optarg, 0, INT64_MAX, &seed))
         return cli_usage(cli, "--seed wants a number, not '%s'", optarg);
@@ -313,19 +261,19 @@ int cli_gen(command *cli, int argc, char **argv) {
     }
   if (argc - optind != 1 || !s.out)
     return cli_usage(cli, "it wants a kind of model and -o OUT; see onnxc gen --help");
-  writer w = {.cli = cli, .arena = &cli->arena, .seed = (uint64_t)seed << 20};
+  gen_model m;
+  gen_init(&m, cli, (uint64_t)seed << 20);
   const char *kind = argv[optind];
   int status;
-  onnx__graph_proto__init(&w.graph);
   if (strcmp(kind, "mlp") == 0)
-    status = gen_mlp(&w, &s);
+    status = gen_mlp(&m, &s);
   else if (strcmp(kind, "gemm") == 0)
-    status = gen_gemm(&w, &s);
+    status = gen_gemm(&m, &s);
   else
     return cli_usage(cli, "it makes mlp and gemm, not '%s'", kind);
   if (status == 0)
-    status = write_model(&w, s.out, kind);
+    status = gen_write(&m, s.out, kind);
   if (status == 0 && s.test_data)
-    status = write_test_data(&w, s.out);
+    status = gen_write_test_data(&m, s.out);
   return status;
 }

@@ -56,6 +56,8 @@ void cli_random_fill(onnxc_tensor *tensor, uint64_t seed) {
     uint64_t number = next_random(&seed);
     if (onnxc_dtype_is_float(dtype))
       onnxc_scalar_from_f64(dtype, data, (double)(int64_t)(number >> 40) * 0x1p-23 - 1.0);
+    else if (dtype == ONNXC_U8 || dtype == ONNXC_I8)
+      onnxc_scalar_from_i64(dtype, data, (int64_t)(number >> 56));
     else
       onnxc_scalar_from_i64(dtype, data, (int64_t)(number >> 33) % (onnxc_dtype_is_bool(dtype) ? 2 : 10));
   }

@@ -21,14 +21,14 @@ static const char help[] =
     "usage: onnxc verify PATH... [options]\n"
     "PATH is a model beside test_data_set_N/ (input_K.pb, output_K.pb), or a folder of such, at any depth.\n"
     "  --rtol=1e-3, --atol=1e-5  |have - want| <= rtol |want| + atol max(1, largest |want|); the\n"
-    "                     default of atol is for one node, and grows with the root of the number of nodes\n"
+    "                     default of atol is for one node, and grows with the root of the number of nodes.\n"
+    "                     Integers must be equal, or with --atol=1 not differ by more than that\n"
     "  --per-node         where a case fails, the first node that differs from the reference evaluator\n"
     "  --jobs=N           cases at once (default: as many as there are CPUs)\n"
     "  --timeout=SECONDS  of a case (default 300)\n"
     "  --threads=N        of each run\n"
     "  --failures         lines for what did not pass only\n"
-    "  --json\n"
-    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
+    "  --json\n" CLI_CACHE_HELP "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
 
 enum { TABLE_FROM = 12 /* cases */ };
 
@@ -241,11 +241,17 @@ static int run_all(verify *v) {
 
 int cli_verify(command *cli, int argc, char **argv) {
   enum { RTOL = CLI_FIRST_OWN, ATOL, PER_NODE, JOBS, TIMEOUT, THREADS, FAILURES, JSON };
-  static const struct option longs[] = {CLI_COMPILE_OPTIONS,           {"rtol", 1, NULL, RTOL},
-                                        {"atol", 1, NULL, ATOL},       {"per-node", 0, NULL, PER_NODE},
-                                        {"jobs", 1, NULL, JOBS},       {"timeout", 1, NULL, TIMEOUT},
-                                        {"threads", 1, NULL, THREADS}, {"failures", 0, NULL, FAILURES},
-                                        {"json", 0, NULL, JSON},       {0}};
+  static const struct option longs[] = {CLI_COMPILE_OPTIONS,
+                                        CLI_CACHE_OPTION,
+                                        {"rtol", 1, NULL, RTOL},
+                                        {"atol", 1, NULL, ATOL},
+                                        {"per-node", 0, NULL, PER_NODE},
+                                        {"jobs", 1, NULL, JOBS},
+                                        {"timeout", 1, NULL, TIMEOUT},
+                                        {"threads", 1, NULL, THREADS},
+                                        {"failures", 0, NULL, FAILURES},
+                                        {"json", 0, NULL, JSON},
+                                        {0}};
   verify v = {.cli = cli, .cases.cli = cli, .options = {.rtol = 1e-3, .atol = -1, .threads = 1}, .timeout = 300};
   cli_options options = {0};
   int64_t number_given = 0;

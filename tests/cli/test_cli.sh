@@ -25,7 +25,7 @@ expect() {
 # ---- the main job: generate, verify, compile, run ----
 mkdir mlp
 expect 0 "" "$onnxc" gen mlp -o mlp/model.onnx --batch=16 --layers=64,48,33,64 --bias --relu --seed=7 --test-data
-expect 0 "mlp  opset 17  pass" "$onnxc" verify mlp
+expect 0 "mlp  opset 20  pass" "$onnxc" verify mlp
 expect 0 "1 passed, 0 failed, 0 unsupported, 0 without code" "$onnxc" verify mlp/model.onnx
 expect 0 '"passed": 1' "$onnxc" verify --json mlp
 expect 0 "y: f32[16, 64]" "$onnxc" run mlp/model.onnx --input x=random:3 --output-dir jit
@@ -56,6 +56,40 @@ expect 0 "c: f32[6, 19]" "$onnxc" run gemm/model.onnx --shape a=6x21
 expect 2 "no dim 'cols'; its dims that can be given are: rows" "$onnxc" run gemm/model.onnx --dim cols=5
 expect 2 "dim 1 is 21 in the model, not 22" "$onnxc" run gemm/model.onnx --shape a=6x22
 
+# ---- other types: what is generated is verified, and a layer is one product whatever its epilogue ----
+generate() { # NAME KIND ARGUMENTS...
+  local name=$1
+  shift
+  mkdir "$name"
+  expect 0 "" "$onnxc" gen "$1" -o "$name/model.onnx" --test-data "${@:2}"
+  expect 0 "1 passed" "$onnxc" verify --atol="${atol:-1e-5}" "$name"
+}
+for dtype in f16 bf16 int8; do
+  generate mlp_$dtype mlp --dtype=$dtype --batch=9 --layers=40,33,24 --bias --relu
+  generate gelu_$dtype mlp --dtype=$dtype --batch=9 --layers=40,33,24 --activation=gelu
+  generate pairs_$dtype gemm --dtype=$dtype --batch=3 --m=rows --n=19 --k=21 --bias
+  expect 0 "2 groups" "$onnxc" verify mlp_$dtype
+done
+generate gemm_int8 gemm --dtype=int8 --m=17 --n=33 --k=50
+expect 0 "c: i32[17, 33]" "$onnxc" run gemm_int8/model.onnx
+generate gemm_u8 gemm --dtype=int8 --requantize --m=17 --n=33 --k=50
+expect 0 "1 QLinearMatMul" "$onnxc" inspect gemm_u8/model.onnx
+expect 0 "c: u8[17, 33]" "$onnxc" run gemm_u8/model.onnx
+expect 2 "integers have no GELU" "$onnxc" gen gemm -o never.onnx --dtype=int8 --activation=gelu
+expect 2 "--requantize is for --dtype=int8" "$onnxc" gen gemm -o never.onnx --requantize
+expect 2 "not 'i8'" "$onnxc" gen gemm -o never.onnx --dtype=i8
+expect 2 "not 'cubic'" "$onnxc" gen mlp -o never.onnx --activation=cubic
+# integers may differ by what is asked for, not by more
+mkdir -p off/test_data_set_0
+cp gemm_u8/model.onnx off/
+cp gemm_u8/test_data_set_0/input_0.pb off/test_data_set_0/
+last=$(tail -c 1 gemm_u8/test_data_set_0/output_0.pb | od -An -tu1)
+head -c -1 gemm_u8/test_data_set_0/output_0.pb >off/test_data_set_0/output_0.pb
+# shellcheck disable=SC2059
+printf "\\x$(printf %x $((last < 255 ? last + 1 : last - 1)))" >>off/test_data_set_0/output_0.pb
+expect 1 "off  opset 20  FAIL" "$onnxc" verify off
+expect 0 "1 passed" "$onnxc" verify --atol=1 off
+
 # ---- passes over text ----
 "$onnxc" opt gemm/model.onnx >gemm.txt
 expect 0 "graph @gemm" "$onnxc" opt gemm.txt
@@ -72,7 +106,7 @@ mkdir -p wrong/test_data_set_0
 cp mlp/model.onnx wrong/
 cp mlp/test_data_set_0/input_0.pb wrong/test_data_set_0/
 cp mlp/test_data_set_0/input_0.pb wrong/test_data_set_0/output_0.pb
-expect 1 "wrong  opset 17  FAIL" "$onnxc" verify wrong
+expect 1 "wrong  opset 20  FAIL" "$onnxc" verify wrong
 expect 1 "by node: all agree with the reference evaluator" "$onnxc" verify --per-node wrong
 expect 1 "1 passed, 1 failed" "$onnxc" verify mlp wrong
 
