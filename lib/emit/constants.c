@@ -133,7 +133,7 @@ onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_m
       TABLE(c, program->stages, program->num_stages), constraints(c, program), TABLE(c, program->buffer_lists, buffers),
       TABLE(c, program->dim_lists, dims), stage_functions, weights ? weights : null(c),
       i64(c, program->static_workspace), i64(c, program->scratch_size), i64(c, (int64_t)program->cpu_features),
-      i64(c, program->flops_dim), team ? team : null(c));
+      i64(c, program->flops_dim), i64(c, program->thread_work), team ? team : null(c));
   if (LLVMABISizeOfType(LLVMGetModuleDataLayout(c->module), LLVMTypeOf(value)) != sizeof *program)
     return onnxc_error(diag, ONNXC_INTERNAL, "the descriptor's layout differs from the run-time's");
   *result = global(c, value, "program", 8);

@@ -15,7 +15,8 @@
 
 #include <string.h>
 
-enum { ALIGN = 64 };
+/* To wake and to wait for a thread takes about a microsecond: a part of a stage must be worth that. */
+enum { ALIGN = 64, THREAD_CLOCKS = 4096 };
 
 typedef struct describer {
   onnxc_arena *arena;
@@ -234,26 +235,61 @@ static void describe_sizes(describer *d) {
   }
 }
 
-/* Multiplications and additions of the contractions in a block: what "GFLOP/s" counts. The cases and edges of one
- * contraction write the same buffer, and each has its whole extents: it counts once. */
-static onnxc_dim count_flops(describer *d, const onnxc_block *block, bool *counted) {
+/* What a stage has to do. */
+typedef struct amount {
+  onnxc_dim flops; /* multiplications and additions of its contractions: what "GFLOP/s" counts */
+  onnxc_dim work;  /* scalar operations, a multiplication with its addition as one */
+} amount;
+
+static onnxc_dim count_points(onnxc_dims *dims, const onnxc_compute *compute, uint32_t indices) {
+  onnxc_dim points = onnxc_dim_const(dims, 1);
+  for (uint32_t x = 0; x < indices; x++)
+    points = onnxc_dim_mul(dims, points, compute->extents[x]);
+  return points;
+}
+
+static void count_compute(describer *d, const onnxc_compute *compute, amount *sum) {
   onnxc_dims *dims = &d->graph->dims;
-  onnxc_dim total = onnxc_dim_const(dims, 0);
+  const onnxc_exprs *exprs = &d->graph->exprs;
+  onnxc_dim all = count_points(dims, compute, compute->num_parallel + compute->num_reduce), work = all;
+  if (compute->contraction.valid) {
+    sum->flops = onnxc_dim_add(dims, sum->flops, onnxc_dim_mulc(dims, all, 2));
+  } else {
+    int64_t inner = 1, outer = 0;
+    for (uint32_t k = 0; k < compute->num_results; k++) {
+      inner += compute->num_reduce > 0 ? onnxc_expr_cost(exprs, compute->element[k]) : 0;
+      outer += onnxc_expr_cost(exprs, compute->finish[k]);
+    }
+    work = onnxc_dim_add(dims, onnxc_dim_mulc(dims, all, inner),
+                         onnxc_dim_mulc(dims, count_points(dims, compute, compute->num_parallel), outer));
+  }
+  sum->work = onnxc_dim_add(dims, sum->work, work);
+}
+
+/* The cases, edges and blocks of one compute write the same buffer, and each has its whole extents: it counts once in a
+ * stage. Fills are small. */
+static void count_block(describer *d, const onnxc_block *block, uint32_t stage, uint32_t *counted_in, amount *sum) {
+  onnxc_dims *dims = &d->graph->dims;
   for (uint32_t k = 0; k < block->length; k++) {
     const onnxc_stmt *stmt = block->data[k];
     if (stmt->kind == ONNXC_STMT_FOR || stmt->kind == ONNXC_STMT_IF) {
-      total = onnxc_dim_add(dims, total, count_flops(d, &stmt->body, counted));
-      total = onnxc_dim_add(dims, total, count_flops(d, &stmt->otherwise, counted));
-    }
-    if (stmt->kind != ONNXC_STMT_COMPUTE || !stmt->compute->contraction.valid || counted[stmt->results[0].buffer])
+      count_block(d, &stmt->body, stage, counted_in, sum);
+      count_block(d, &stmt->otherwise, stage, counted_in, sum);
       continue;
-    counted[stmt->results[0].buffer] = true;
-    onnxc_dim product = onnxc_dim_const(dims, 2);
-    for (uint32_t x = 0; x < stmt->compute->num_parallel + stmt->compute->num_reduce; x++)
-      product = onnxc_dim_mul(dims, product, stmt->compute->extents[x]);
-    total = onnxc_dim_add(dims, total, product);
+    }
+    const onnxc_buffer *result = &d->program->buffers.data[stmt->results[0].buffer];
+    if (stmt->kind == ONNXC_STMT_FILL || counted_in[stmt->results[0].buffer] == stage + 1)
+      continue;
+    counted_in[stmt->results[0].buffer] = stage + 1;
+    if (stmt->kind == ONNXC_STMT_COMPUTE) {
+      count_compute(d, stmt->compute, sum);
+      continue;
+    }
+    onnxc_dim elements = onnxc_dim_const(dims, 2);
+    for (uint32_t x = 0; x < result->rank; x++)
+      elements = onnxc_dim_mul(dims, elements, result->dims[x]);
+    sum->work = onnxc_dim_add(dims, sum->work, elements);
   }
-  return total;
 }
 
 /* ---- stages, lifetimes ---- */
@@ -262,8 +298,9 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
   uint32_t count = d->program->stages.length;
   onnxc_rt_stage *stages = ONNXC_NEW_ARRAY(d->arena, onnxc_rt_stage, count);
   ONNXC_VEC(int64_t) buffers = {0}, dims = {0};
-  bool *counted = ONNXC_NEW_ARRAY(d->arena, bool, d->program->buffers.length);
-  onnxc_dim flops = onnxc_dim_const(&d->graph->dims, 0);
+  uint32_t *counted_in = ONNXC_NEW_ARRAY(d->arena, uint32_t, d->program->buffers.length);
+  const onnxc_dim none = onnxc_dim_const(&d->graph->dims, 0);
+  onnxc_dim flops = none;
   for (uint32_t s = 0; s < count; s++) {
     const onnxc_stage *stage = &d->program->stages.data[s];
     const onnxc_stage_code *code = &d->code[s];
@@ -271,14 +308,17 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
     out->function = (int32_t)(stage->same_as ? stage->same_as - 1 : s);
     out->segment = (int32_t)stage->segment;
     out->tasks_dim = slot_of(d, stage->num_tasks);
-    onnxc_dim of_stage = count_flops(d, &stage->body, counted);
-    flops = onnxc_dim_add(&d->graph->dims, flops, of_stage);
-    out->flops_dim = slot_of(d, of_stage);
+    amount sum = {none, none};
+    count_block(d, &stage->body, s, counted_in, &sum);
+    flops = onnxc_dim_add(&d->graph->dims, flops, sum.flops);
+    out->flops_dim = slot_of(d, sum.flops);
+    out->work_dim = slot_of(d, sum.work);
     out->buffers = buffers.length;
     out->num_buffers = code->num_buffers;
     out->dims = dims.length;
     out->num_dims = code->num_dims;
-    int32_t known = d->slots.dims.data[out->tasks_dim].segment;
+    int32_t known = d->slots.dims.data[out->tasks_dim].segment, sized = d->slots.dims.data[out->work_dim].segment;
+    known = sized > known ? sized : known;
     for (uint32_t k = 0; k < code->num_buffers; k++) {
       uint32_t slot = d->number[code->buffers[k]];
       known = d->buffers[slot].segment > known ? d->buffers[slot].segment : known;
@@ -297,6 +337,7 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
       result->scratch_size = (int64_t)code->scratch_size;
   }
   result->flops_dim = slot_of(d, flops);
+  result->thread_work = (int64_t)THREAD_CLOCKS * d->program->target->fma_ports * d->program->target->vector_bytes / 4;
   result->stages = stages;
   result->num_stages = count;
   result->buffer_lists = buffers.data;

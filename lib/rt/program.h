@@ -64,6 +64,7 @@ typedef struct onnxc_rt_stage {
   int64_t buffers, num_buffers; /* range in buffer_lists: which buffer slot each of the function's pointers is */
   int64_t dims, num_dims;       /* range in dim_lists: which dim slot each of the function's integers is */
   int64_t flops_dim;            /* dim slot: floating-point operations of its contractions */
+  int64_t work_dim;             /* dim slot: about how many scalar operations it is */
 } onnxc_rt_stage;
 
 /* A run fails with `message` unless slot a == slot b; checked as soon as both are known. */
@@ -119,6 +120,7 @@ typedef struct onnxc_rt_program {
   int64_t scratch_size;     /* bytes a thread */
   uint64_t cpu_features;    /* 1 << ONNXC_RT_CPU_... that the code needs; checked by open */
   int64_t flops_dim;        /* dim slot: floating-point operations of the contractions of a run, or -1 */
+  int64_t thread_work;      /* scalar operations that pay for one more thread; a stage uses no more threads than that */
   onnxc_rt_team team;       /* NULL: threads only through parallel_for */
 } onnxc_rt_program;
 

@@ -158,25 +158,39 @@ typedef struct rt_chunks {
   const onnxc_rt_state *state;
   const onnxc_rt_stage *stage;
   int64_t tasks, chunks;
+  bool refused; /* there was a number of no thread */
 } rt_chunks;
 
 static void run_chunk(void *arg, int64_t chunk, int thread) {
-  const rt_chunks *job = arg;
+  rt_chunks *job = arg;
   if (thread >= 0 && thread < job->state->threads)
     run_tasks(job->state, job->stage, part_start(job->tasks, job->chunks, chunk),
               part_start(job->tasks, job->chunks, chunk + 1), thread);
+  else
+    __atomic_store_n(&job->refused, true, __ATOMIC_RELAXED);
 }
 
-static void run_stage(const onnxc_rt_state *state, const onnxc_rt_stage *stage) {
+/* How many of `threads` are worth their while in a stage, whose sizes are known. */
+static int64_t threads_of(const onnxc_rt_state *state, const onnxc_rt_stage *stage, int64_t threads) {
+  int64_t tasks = state->values[stage->tasks_dim], paid = state->values[stage->work_dim] / state->program->thread_work;
+  int64_t most = tasks < paid ? tasks : paid;
+  return most < 1 ? 1 : most < threads ? most : threads;
+}
+
+/* A few chunks a thread even out what they lose to others. */
+static int run_stage(const onnxc_rt_state *state, const onnxc_rt_stage *stage) {
   enum { CHUNKS_A_THREAD = 4 };
-  int64_t tasks = state->values[stage->tasks_dim];
-  if (state->threads == 1 || tasks <= 1) {
+  int64_t tasks = state->values[stage->tasks_dim], threads = threads_of(state, stage, state->threads);
+  if (threads == 1) {
     run_tasks(state, stage, 0, tasks, 0);
-    return;
+    return ONNXC_OK;
   }
-  int64_t most = (int64_t)state->threads * CHUNKS_A_THREAD;
-  rt_chunks job = {state, stage, tasks, tasks < most ? tasks : most};
+  int64_t chunks = threads < state->threads ? threads : threads * CHUNKS_A_THREAD;
+  rt_chunks job = {state, stage, tasks, tasks < chunks ? tasks : chunks, false};
   state->run->parallel_for(state->run->pool, job.chunks, run_chunk, &job);
+  return job.refused
+             ? onnxc_rt_fail(state->run, ONNXC_USAGE, "run.parallel_for names a thread that run.num_threads lacks")
+             : ONNXC_OK;
 }
 
 /* One thread of a team: all go through the same stages, each does its slice; thread 0 also opens segments. */
@@ -194,10 +208,11 @@ static void run_member(void *arg, int thread, int threads, void (*barrier)(void)
       if (state->status != ONNXC_OK)
         return;
     }
-    int64_t tasks = state->values[stage->tasks_dim];
-    run_tasks(state, stage, part_start(tasks, threads, thread), part_start(tasks, threads, thread + 1), thread);
-    bool thread_0_goes_on = tasks <= 1 && k + 1 < program->num_stages && stage[1].segment == stage->segment &&
-                            state->values[stage[1].tasks_dim] <= 1;
+    int64_t tasks = state->values[stage->tasks_dim], parts = threads_of(state, stage, threads);
+    if (thread < parts)
+      run_tasks(state, stage, part_start(tasks, parts, thread), part_start(tasks, parts, thread + 1), thread);
+    bool thread_0_goes_on = parts == 1 && k + 1 < program->num_stages && stage[1].segment == stage->segment &&
+                            threads_of(state, &stage[1], threads) == 1;
     if (!thread_0_goes_on)
       barrier();
   }
@@ -215,11 +230,22 @@ static int run_alone(onnxc_rt_state *state) {
       if (status != ONNXC_OK)
         return status;
     }
-    run_stage(state, stage);
+    int status = run_stage(state, stage);
+    if (status != ONNXC_OK)
+      return status;
     if (state->stage_done)
       state->stage_done(state->stage_done_arg, k);
   }
   return end_segments(state, segment);
+}
+
+/* Whether any stage is worth a second thread. What later segments do is not known yet. */
+static bool needs_team(const onnxc_rt_state *state) {
+  const onnxc_rt_program *program = state->program;
+  for (int64_t k = 0; k < program->num_stages; k++)
+    if (program->stages[k].segment > 0 || threads_of(state, &program->stages[k], state->threads) > 1)
+      return true;
+  return false;
 }
 
 static int run_started(onnxc_rt_state *state) {
@@ -253,7 +279,7 @@ static int run_started(onnxc_rt_state *state) {
   status = begin_segment(state, 0, base + tables);
   if (status != ONNXC_OK)
     return status;
-  if (state->threads > 1 && !run->parallel_for) {
+  if (state->threads > 1 && !run->parallel_for && needs_team(state)) {
     state->program->team(state->threads, run_member, state);
     return state->status;
   }

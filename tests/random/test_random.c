@@ -93,6 +93,7 @@ static void compile(bench *b, const onnxc_target *target) {
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&b->arena, onnxc_stage_fn, b->rt.num_stages + 1);
   ok(b, jit_compile(&b->jit, &b->diag, &module, target, (uint32_t)b->rt.num_stages, functions), "machine code");
   b->rt.functions = functions;
+  b->rt.thread_work = 1; /* several threads however small the stages are */
   unsigned char *weights = onnxc_arena_alloc(&b->arena, b->weights.size + 4096); /* aligned, for it is large */
   for (uint32_t k = 0; k < b->weights.num_pieces; k++)
     memcpy(weights + b->weights.pieces[k].offset, b->weights.pieces[k].data, b->weights.pieces[k].size);

@@ -47,7 +47,7 @@ static const onnxc_rt_buffer chain_buffers[] = {
 };
 static const onnxc_rt_slot chain_slots[] = {{-1, 2, 0, 0}};
 static const int64_t chain_lists[] = {0, 1, 2, 3, 4}, chain_dim_lists[] = {0, 0};
-static const onnxc_rt_stage chain_stages[] = {{0, 0, 6, 0, 3, 0, 1, 7}, {1, 0, 6, 3, 2, 1, 1, 7}};
+static const onnxc_rt_stage chain_stages[] = {{0, 0, 6, 0, 3, 0, 1, 7, 0}, {1, 0, 6, 3, 2, 1, 1, 7, 0}};
 static const onnxc_stage_fn chain_functions[] = {scale, mirror};
 static const onnxc_rt_constraint chain_constraints[] = {{0, 9, "dim 'N' is too large"}};
 static const int64_t chain_shape[] = {-1};
@@ -80,6 +80,7 @@ static onnxc_rt_program chain(void) {
       .static_workspace = -1,
       .scratch_size = 4,
       .flops_dim = -1,
+      .thread_work = 1,
   };
 }
 
@@ -123,20 +124,81 @@ Test(rt, runs_alone) {
   }
 }
 
-/* A pool that hands out tasks in reverse, to threads that it numbers round robin. */
+/* What an embedder's pool may do: hand out tasks in reverse to threads that it numbers round robin, give all of them to
+ * its last thread, or use fewer threads than it was asked for and take every other task first. */
 static void reverse_pool(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread), void *arg) {
   int threads = *(int *)pool;
   for (int64_t k = tasks; k-- > 0;)
     body(arg, k, (int)(k % threads));
 }
+static void lonely_pool(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread), void *arg) {
+  for (int64_t k = 0; k < tasks; k++)
+    body(arg, k, *(int *)pool - 1);
+}
+static void small_pool(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread), void *arg) {
+  for (int64_t from = 0; from < 2; from++)
+    for (int64_t k = from; k < tasks; k += 2)
+      body(arg, k, *(int *)pool > 1 && k % 3 == 0);
+}
 
 Test(rt, runs_in_a_pool) {
+  static const onnxc_parallel_for pools[] = {reverse_pool, lonely_pool, small_pool};
   onnxc_rt_program program = chain();
-  for (int threads = 1; threads < 6; threads++)
-    for (int64_t n = 0; n < 60; n += 7) {
-      onnxc_run run = {.num_threads = threads, .parallel_for = reverse_pool, .pool = &threads};
-      check_chain(&program, n, &run);
-    }
+  for (size_t p = 0; p < sizeof pools / sizeof *pools; p++)
+    for (int threads = 1; threads < 6; threads++)
+      for (int64_t n = 0; n < 60; n += 7) {
+        onnxc_run run = {.num_threads = threads, .parallel_for = pools[p], .pool = &threads};
+        check_chain(&program, n, &run);
+      }
+}
+
+/* Stages get the threads that their work pays for: none for 8 elements of 9, two for 20, all for 60. */
+static void counting_pool(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread), void *arg) {
+  *(int64_t *)pool = tasks;
+  for (int64_t k = 0; k < tasks; k++)
+    body(arg, k, 0);
+}
+static int teams;
+static void counting_team(int threads, onnxc_rt_member member, void *arg);
+
+Test(rt, gives_small_stages_fewer_threads) {
+  static const struct {
+    int64_t elements, chunks;
+  } rows[] = {{8, 0}, {17, 0}, {18, 2}, {26, 2}, {27, 3}, {60, 16}, {900, 16}};
+  onnxc_rt_program program = chain();
+  program.thread_work = 9;
+  program.team = counting_team;
+  for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+    int64_t chunks = 0;
+    onnxc_run run = {.num_threads = 4, .parallel_for = counting_pool, .pool = &chunks};
+    check_chain(&program, rows[k].elements, &run);
+    cr_expect_eq(chunks, rows[k].chunks, "%lld elements are cut into %lld chunks", (long long)rows[k].elements,
+                 (long long)chunks);
+    run = (onnxc_run){.num_threads = 4};
+    teams = 0;
+    check_chain(&program, rows[k].elements, &run);
+    cr_expect_eq(teams, rows[k].chunks > 0);
+  }
+}
+
+/* Numbers of threads that do not exist have no scratch memory: nothing runs there, and the run says so. */
+static void wrong_pool(void *pool, int64_t tasks, void (*body)(void *arg, int64_t task, int thread), void *arg) {
+  for (int64_t k = 0; k < tasks; k++)
+    body(arg, k, *(int *)pool);
+}
+
+Test(rt, refuses_wrong_thread_numbers) {
+  onnxc_rt_program program = chain();
+  float x[20] = {0}, y[20];
+  onnxc_tensor in = {x, F32, 1, {20}}, out = {y, 0, 0, {0}};
+  for (int thread = -1; thread < 8; thread++) {
+    onnxc_run run = {.inputs = &in, .outputs = &out, .num_threads = 3, .parallel_for = wrong_pool, .pool = &thread};
+    cr_assert_eq(onnxc_rt_plan(&program, NULL, &run), ONNXC_OK);
+    run.workspace = new_workspace(&run);
+    cr_expect_eq(onnxc_rt_run(&program, NULL, &run), thread >= 0 && thread < 3 ? ONNXC_OK : ONNXC_USAGE);
+    cr_expect(fence_holds(&run));
+    free(run.workspace);
+  }
 }
 
 /* A team of pthreads, as libomp would be. */
@@ -163,6 +225,11 @@ static void team(int threads, onnxc_rt_member member, void *arg) {
   for (int k = 0; k < threads; k++)
     pthread_join(ids[k], NULL);
   pthread_barrier_destroy(&meeting);
+}
+
+static void counting_team(int threads, onnxc_rt_member member, void *arg) {
+  teams++;
+  team(threads, member, arg);
 }
 
 Test(rt, runs_in_a_team) {
@@ -322,7 +389,8 @@ static onnxc_rt_program filter(void) {
   };
   static const onnxc_rt_slot slots[] = {{-1, 3, 0, 0}, {-1, 6, 1, 0}};
   static const int64_t lists[] = {0, 1, 0, 2, 2, 3}, dim_lists[] = {0, 0};
-  static const onnxc_rt_stage stages[] = {{0, 0, 4, 0, 2, 0, 1, 4}, {1, 1, 4, 2, 2, 1, 1, 4}, {2, 1, 5, 4, 2, 0, 0, 4}};
+  static const onnxc_rt_stage stages[] = {
+      {0, 0, 4, 0, 2, 0, 1, 4, 0}, {1, 1, 4, 2, 2, 1, 1, 4, 0}, {2, 1, 5, 4, 2, 0, 0, 4, 5}};
   static const onnxc_stage_fn functions[] = {count_positive, copy_positive, copy_out};
   static const onnxc_tensor_info output = {"y", F32, 1, chain_shape, chain_names, ONNXC_TENSOR_DYNAMIC, -1};
   static const onnxc_rt_io out = {{5}, 3};
@@ -344,6 +412,7 @@ static onnxc_rt_program filter(void) {
       .functions = functions,
       .static_workspace = -1,
       .flops_dim = -1,
+      .thread_work = 1,
   };
 }
 
