@@ -4,7 +4,7 @@
  * common refinement is a list of loops with one stride in either tensor; a
  * dim's tail (what the blocks do not divide) becomes a second box. So a copy is
  * a few boxes of plain strided loops, which are merged, ordered, and run with
- * the best kernel: contiguous runs by memcpy, transposes in tiles.
+ * the best kernel: contiguous runs by memcpy, transposes in tiles, two or four rows woven together (VNNI).
  * Cuts that do not nest (halo under blocks, 6 against 16) go element by element.
  */
 #include "ir/layout.h"
@@ -63,9 +63,22 @@ static inline __attribute__((always_inline)) void transpose(char *to, const char
       }
 }
 
+/* Element by element from each of a few rows of the source in turn. */
+static inline __attribute__((always_inline)) void weave(char *restrict to, const char *restrict from, loop row,
+                                                        int64_t from_stride, int64_t rows, size_t elem) {
+  for (int64_t r = 0; r < row.extent; r++)
+    for (int64_t c = 0; c < rows; c++)
+      memcpy(to + (r * rows + c) * (int64_t)elem, from + c * from_stride + r * (int64_t)elem, elem);
+}
+
 static inline __attribute__((always_inline)) void copy_sized(char *to, const char *from, loop row, loop column,
                                                              size_t elem) {
-  if (row.from == (int64_t)elem && column.to == (int64_t)elem)
+  bool woven = row.from == (int64_t)elem && column.to == (int64_t)elem && row.to == column.extent * (int64_t)elem;
+  if (woven && column.extent == 2) /* a constant again */
+    weave(to, from, row, column.from, 2, elem);
+  else if (woven && column.extent == 4)
+    weave(to, from, row, column.from, 4, elem);
+  else if (row.from == (int64_t)elem && column.to == (int64_t)elem)
     transpose(to, from, row, column, elem);
   else
     copy_plain(to, from, row, column, elem);
@@ -145,6 +158,14 @@ static void copy_box(char *to, const char *from, const loop *given, int num_give
     }
   }
   n = n ? merged + 1 : 0;
+  /* A few elements that stay together are one larger element. */
+  if (n && loops[n - 1].to == (int64_t)elem && loops[n - 1].from == (int64_t)elem && elem <= 4) {
+    size_t together = elem * (size_t)loops[n - 1].extent;
+    if (together == 2 || together == 4 || together == 8) {
+      elem = together;
+      n--;
+    }
+  }
   /* A transpose: the loop that is innermost in `from` comes next to the innermost of `to`, for tiles. */
   int nearest = 0;
   for (int i = 1; i < n; i++)
