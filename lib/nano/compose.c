@@ -188,12 +188,12 @@ static onnxc_status analyse(compose *c) {
  * unrolled by what is left. */
 static void plan_unrolling(compose *c, uint32_t budget, uint32_t *unrolls) {
   for (uint32_t i = c->num_reduce; i-- > 0;) {
-    int64_t size;
+    int64_t size, step = i == c->num_reduce - 1 ? c->kr : 1;
     unrolls[i] = 1;
     if (c->vec_reduces && (int)c->reduce[i] == c->vec)
       continue;
-    if (onnxc_dim_is_const(c->dims, c->stmt->box_size[c->reduce[i]], &size) && size <= (int64_t)budget) {
-      unrolls[i] = size > 1 ? (uint32_t)size : 1;
+    if (onnxc_dim_is_const(c->dims, c->stmt->box_size[c->reduce[i]], &size) && size / step <= (int64_t)budget) {
+      unrolls[i] = size / step > 1 ? (uint32_t)(size / step) : 1;
       budget /= unrolls[i];
     } else {
       unrolls[i] = budget;
@@ -240,6 +240,7 @@ static void plan(compose *c) {
   c->rows = c->row >= 0 ? s->rows : 1;
   c->vecs = c->vec >= 0 && s->vecs > 0 ? s->vecs : 1;
   c->lanes = c->vec >= 0 ? s->lanes : 1;
+  c->kr = s->kr > 1 ? s->kr : 1;
   for (uint32_t i = 0; i < num_indices; i++) {
     uint32_t index = s->order[i];
     if (index < k->num_parallel)
@@ -294,6 +295,9 @@ onnxc_status onnxc_compose(onnxc_gen *gen, const onnxc_stmt *stmt) {
       return gen->status;
   ONNXC_TRY(analyse(c));
   ONNXC_TRY(check(c));
+  const char *error = c->kr > 1 ? onnxc_dot_of(gen->program, stmt, &c->dot) : NULL;
+  if (error)
+    return onnxc_gen_error(gen, ONNXC_INTERNAL, error);
   plan_windows(c);
   onnxc_compose_find_guards(c);
   ONNXC_PUSH(gen->arena, c->scopes, ((scope){0}));

@@ -3,6 +3,7 @@
 #define ONNXC_NANO_COMPOSE_INTERNAL_H
 
 #include "nano/compose.h"
+#include "tile/dot.h"
 
 enum { ACC_EPOCH = ONNXC_MAX_INDICES, NUM_EPOCHS, MAX_DEPTH = 4000, MAX_TILE = 128 };
 
@@ -69,6 +70,8 @@ typedef struct compose {
   bool ordered;                              /* some combiner is an expression: row-major order */
   uint32_t apart;                            /* bit k: see plan_windows() */
   bool never_empty;                          /* the reduction has at least one point */
+  uint32_t kr;                               /* elements of the innermost reduction index in a step */
+  onnxc_dot dot;                             /* kr > 1: the factors */
 
   /* The tile being emitted. */
   uint32_t tile_rows, tile_vecs;
@@ -79,6 +82,7 @@ typedef struct compose {
   LLVMValueRef *acc;                  /* [result][tile_rows][acc_vecs] */
   uint32_t acc_vecs;
   LLVMValueRef val[ONNXC_MAX_RESULTS];
+  onnxc_dim count; /* kr > 1: how many elements the step has, if fewer than kr; else none */
   uint32_t now, epochs[NUM_EPOCHS];
   bool interior; /* guards hold for all of this tile */
   bool zeroed;   /* the last load emitted reads 0 wherever its own scope is false */
@@ -116,6 +120,10 @@ LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec,
 LLVMValueRef onnxc_compose_load_result(compose *c, uint32_t result, uint32_t row, uint32_t vec);
 void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec, LLVMValueRef value);
 
+/* kr elements from the load's on in 32 bits: a vector of i32, or a scalar where the lanes do not differ. Of a scalar's
+ * only the first c->count are read, the others are 0. */
+LLVMValueRef onnxc_compose_load_words(compose *c, const node *load, uint32_t row, uint32_t vec);
+
 /* Where a load reads at the current point (row 0, vector 0, lane 0); its indices are dim expressions. */
 LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
 
@@ -123,6 +131,11 @@ LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
 
 /* Prefetches, in step number `step` of `steps` of the innermost reduction loop, what the schedule says. */
 void onnxc_compose_ahead(compose *c, onnxc_dim step, onnxc_dim steps);
+
+/* ---- compose_dot.c ---- */
+
+/* A step of kr elements (c->count of them): every accumulator of the tile takes one dot product. */
+void onnxc_compose_dot(compose *c);
 
 /* ---- compose_transpose.c ---- */
 

@@ -409,6 +409,57 @@ LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec,
   return load_at(c, p, offset, more, uniform, lanes, tail);
 }
 
+/* As many elements as there are, at least one and not all, one by one. */
+static LLVMValueRef collect_word(compose *c, const place *p, LLVMValueRef first) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  LLVMTypeRef type = LLVMIntTypeInContext(gen->nano.context, 8 * (unsigned)p->bytes);
+  LLVMValueRef word = NULL;
+  int64_t known = 0;
+  bool certain = onnxc_dim_is_const(c->dims, c->count, &known);
+  for (int64_t e = 0; e < (certain ? known : (int64_t)c->kr - 1); e++) {
+    LLVMValueRef at = e ? onnxc_gen_address(gen, first, onnxc_gen_const(gen, e * p->bytes)) : first;
+    if (e > 0 && !certain)
+      at = guarded_address(
+          c, at, LLVMBuildICmp(b, LLVMIntSGT, onnxc_gen_dim(gen, c->count), onnxc_gen_const(gen, e), "exists"));
+    LLVMValueRef part = LLVMBuildZExt(b, plain_load(c, p, type, at), gen->i32, "");
+    part = LLVMBuildShl(b, part, LLVMConstInt(gen->i32, (unsigned long long)(8 * e * p->bytes), false), "");
+    word = word ? LLVMBuildOr(b, word, part, "") : part;
+  }
+  return word;
+}
+
+/* A vector of the last panel reaches beyond the end, where there are zeros, but not beyond the panel if it begins at a
+ * multiple of the lanes. */
+static bool within_panel(compose *c, const node *load, const place *p, uint32_t row, uint32_t vec) {
+  uint32_t axis = p->layout.num_axes - 2, d = p->layout.axis_dim[axis];
+  onnxc_dim first = onnxc_compose_dim(c, onnxc_exprs_node(c->exprs, load->e)->args[d], row, vec);
+  if (p->origin)
+    first = onnxc_dim_sub(c->dims, first, p->origin[d]);
+  first = onnxc_dim_addc(c->dims, onnxc_gen_at(c->gen, first, c->lane, 0), p->layout.low[d]);
+  return p->layout.axis_size[axis] % c->lanes == 0 && onnxc_gen_divisor(c->dims, first) % c->lanes == 0;
+}
+
+LLVMValueRef onnxc_compose_load_words(compose *c, const node *load, uint32_t row, uint32_t vec) {
+  onnxc_gen *gen = c->gen;
+  const place *p = &c->operands[onnxc_exprs_node(c->exprs, load->e)->imm];
+  onnxc_dim offset = load_offset(c, load, row, vec);
+  access a = classify(c, offset);
+  if (a.form == UNIFORM) {
+    LLVMValueRef at = address(c, p, a.first);
+    return c->count.i ? collect_word(c, p, at) : plain_load(c, p, gen->i32, at);
+  }
+  LLVMValueRef mask = vec == c->tile_vecs - 1 ? c->tail : NULL;
+  LLVMTypeRef type = LLVMVectorType(gen->i32, c->lanes);
+  if (a.form == LINEAR && onnxc_dim_is(c->dims, a.stride, c->kr) && (!mask || within_panel(c, load, p, row, vec)))
+    return plain_load(c, p, type, address(c, p, a.first));
+  LLVMValueRef at = lane_addresses(c, p, &a, offset, NULL);
+  if (!mask)
+    mask = LLVMConstAllOnes(LLVMVectorType(gen->i1, c->lanes));
+  return onnxc_gen_intrinsic(gen, "llvm.masked.gather", 2, (LLVMTypeRef[]){type, LLVMTypeOf(at)}, 4,
+                             (LLVMValueRef[]){at, alignment(c, p), mask, LLVMConstNull(type)});
+}
+
 static onnxc_dim result_offset(compose *c, uint32_t result, uint32_t row, uint32_t vec) {
   onnxc_dim index[ONNXC_MAX_RANK] = {{0}};
   for (uint32_t d = 0; d < c->compute->num_parallel; d++)

@@ -1,7 +1,8 @@
 /* compose_reduce.c -- one register tile: accumulators through the reduction loops, finish, stores.
  *
  * Accumulators are SSA values: phis of every reduction loop around the step that updates them. Loops whose whole
- * extent fits in the unroll factor disappear. A sum of products becomes one fma for each row and vector.
+ * extent fits in the unroll factor disappear. A sum of products becomes one fma for each row and vector, or a dot
+ * product of kr elements (compose_dot.c).
  *
  * When vec is a reduction index each lane holds a partial result: the accumulators start from the neutral
  * element, lanes beyond the end keep theirs, and at the end vectors and then lanes are combined pairwise, in an
@@ -94,6 +95,10 @@ static LLVMValueRef advance(compose *c, uint32_t j, uint32_t row, uint32_t vec, 
 static void step(compose *c) {
   uint32_t results = c->compute->num_results;
   onnxc_compose_changed(c, ACC_EPOCH);
+  if (c->kr > 1) {
+    onnxc_compose_dot(c);
+    return;
+  }
   for (uint32_t row = 0; row < c->tile_rows; row++)
     for (uint32_t vec = 0; vec < c->tile_vecs; vec++) {
       LLVMValueRef next[ONNXC_MAX_RESULTS];
@@ -152,15 +157,18 @@ static void keep_apart(compose *c) {
   LLVMBuildCall2(c->gen->nano.builder, type, nothing, NULL, 0, "");
 }
 
+/* How far the index at position i goes in a step. */
+static uint32_t step_of(const compose *c, uint32_t i) { return i == c->num_reduce - 1 ? c->kr : 1; }
+
 static void unrolled(compose *c, uint32_t i, onnxc_dim first, uint32_t unroll) {
   for (uint32_t u = 0; u < unroll; u++) {
     if (u > 0 && (c->apart >> c->reduce[i] & 1))
       keep_apart(c);
-    set_and_reduce(c, i, onnxc_dim_addc(c->dims, first, u));
+    set_and_reduce(c, i, onnxc_dim_addc(c->dims, first, (int64_t)u * step_of(c, i)));
   }
 }
 
-/* index = first + unroll*t + u, for t below trips. */
+/* index = first + (unroll*t + u) * step, for t below trips. */
 static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32_t unroll) {
   if (onnxc_compose_never(c, trips))
     return;
@@ -172,7 +180,8 @@ static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32
   onnxc_loop loop;
   onnxc_loop_begin(c->gen, &loop, sym, trips, num_accumulators(c), c->acc);
   uint32_t mark = onnxc_compose_open(c);
-  onnxc_dim base = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), unroll));
+  int64_t distance = (int64_t)unroll * step_of(c, i);
+  onnxc_dim base = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), distance));
   if (c->num_reduce == 1)
     onnxc_compose_ahead(c, onnxc_dim_sym(c->dims, sym), trips);
   unrolled(c, i, base, unroll);
@@ -243,11 +252,17 @@ static void reduce(compose *c, uint32_t i) {
     reduce_lanes(c, index);
     return;
   }
-  uint32_t unroll = c->unrolls[c->edge][i];
-  onnxc_dim rest, first = c->stmt->box_lo[index];
-  onnxc_dim full = onnxc_compose_steps(c, c->stmt->box_size[index], unroll, &rest);
+  uint32_t unroll = c->unrolls[c->edge][i], kr = step_of(c, i);
+  onnxc_dim part, rest, first = c->stmt->box_lo[index];
+  onnxc_dim steps = onnxc_compose_steps(c, c->stmt->box_size[index], kr, &part);
+  onnxc_dim full = onnxc_compose_steps(c, steps, unroll, &rest);
   run(c, i, first, full, unroll);
-  run(c, i, onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, full, unroll)), rest, 1);
+  run(c, i, onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, full, (int64_t)unroll * kr)), rest, 1);
+  /* What is left of kr elements is a step of its own. */
+  c->count = part;
+  run(c, i, onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, steps, kr)),
+      onnxc_dim_min(c->dims, part, onnxc_dim_const(c->dims, 1)), 1);
+  c->count = (onnxc_dim){0};
 }
 
 /* ---- begin and end ---- */

@@ -261,6 +261,10 @@ int64_t onnxc_gen_divisor(const onnxc_dims *dims, onnxc_dim dim) {
   case ONNXC_DIM_MIN:
   case ONNXC_DIM_MAX:
   case ONNXC_DIM_MOD: return gcd(onnxc_gen_divisor(dims, node->a), onnxc_gen_divisor(dims, node->b));
+  case ONNXC_DIM_FLOORDIV: {
+    int64_t by, divisor = onnxc_gen_divisor(dims, node->a);
+    return onnxc_dim_is_const(dims, node->b, &by) && by > 0 && divisor % by == 0 ? divisor / by : 1;
+  }
   default: return 1;
   }
 }

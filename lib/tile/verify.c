@@ -11,10 +11,11 @@
  * one arm of an `if` writes does not count behind it; a loop's body counts.
  *   T5  order is a permutation, parallel indices first; row is a parallel index, not vec; rows, vecs and lanes are at
  * least 1; the accumulators of a register tile fit the target's registers.
- *   T6  A statement with kr above 1 is a dot product: see onnxc_schedule in tile.h.
+ *   T6  kr is 1, or a step takes kr elements as a dot product (dot.h): a sum of products of two loads cast to the
+ *       accumulator's type, of types that have one; one contiguous, the other in blocks of vec's panel by kr.
  */
 #include "ir/verify.h"
-#include "tile/tile.h"
+#include "tile/dot.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -187,6 +188,8 @@ static void check_schedule(verifier *v, const onnxc_stmt *stmt) {
     fail(v, "T5: row or vec is no index, or both are one");
   if (!s->rows || !s->vecs || !s->lanes)
     fail(v, "T5: rows, vecs and lanes must be at least 1");
+  if (!s->kr)
+    fail(v, "T6: kr must be at least 1");
   const onnxc_target *target = v->program->target;
   if (!target || s->vec < 0 || compute->num_reduce == 0)
     return;
@@ -195,6 +198,15 @@ static void check_schedule(verifier *v, const onnxc_stmt *stmt) {
     vectors = vectors * compute->num_results + s->vecs;
   if (vectors > target->num_vectors)
     fail(v, "T5: a tile of %u x %u vectors does not fit %u registers", s->rows, s->vecs, target->num_vectors);
+}
+
+static void check_dot(verifier *v, const onnxc_stmt *stmt) {
+  onnxc_dot dot;
+  if (stmt->schedule.kr < 2 || v->errors > 0)
+    return;
+  const char *error = onnxc_dot_of(v->program, stmt, &dot);
+  if (error)
+    fail(v, "T6: kr is %u, but %s", stmt->schedule.kr, error);
 }
 
 static void check_compute(verifier *v, const onnxc_stmt *stmt) {
@@ -233,6 +245,7 @@ static void check_compute(verifier *v, const onnxc_stmt *stmt) {
     check_dim(v, compute->extents[k], "an extent");
   check_box(v, stmt, all, compute->extents);
   check_schedule(v, stmt);
+  check_dot(v, stmt);
   for (uint32_t k = 0; k < stmt->num_operands; k++)
     if (stmt->operands[k].buffer)
       reads(v, stmt->operands[k].buffer);

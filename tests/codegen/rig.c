@@ -90,7 +90,8 @@ onnxc_schedule rig_schedule(const onnxc_compute *compute, int row, uint32_t rows
                       .rows = (uint16_t)rows,
                       .vecs = (uint16_t)vecs,
                       .lanes = (uint16_t)lanes,
-                      .unroll = (uint16_t)unroll};
+                      .unroll = (uint16_t)unroll,
+                      .kr = 1};
   for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++)
     s.order[k] = (uint8_t)k;
   return s;
@@ -137,7 +138,8 @@ static void shape_of(rig *r, uint32_t buffer, int64_t *shape) {
     cr_assert(onnxc_dim_eval(&r->graph.dims, b->dims[d], r->symbols, &shape[d]));
 }
 
-static onnxc_array random_array(rig *r, uint32_t buffer) {
+/* used: see rig_case_record. */
+static onnxc_array random_array(rig *r, uint32_t buffer, int64_t used) {
   const onnxc_buffer *b = &r->program.buffers.data[buffer];
   onnxc_array a = {.dtype = b->dtype, .rank = b->rank};
   shape_of(r, buffer, a.dims);
@@ -146,6 +148,10 @@ static onnxc_array random_array(rig *r, uint32_t buffer) {
   a.data = onnxc_arena_alloc(&r->arena, (size_t)count * bytes + 1);
   for (int64_t i = 0; i < count; i++) {
     void *at = (char *)a.data + (size_t)i * bytes;
+    if (used && i % a.dims[a.rank - 1] >= used) {
+      memset(at, 0xff, bytes);
+      continue;
+    }
     if (r->corners && r->random % 3 == 0) {
       next(r);
       onnxc_scalar_from_f64(b->dtype, at, r->corners[(r->random >> 20) % r->num_corners]);
@@ -204,7 +210,7 @@ static void run_case(rig *r, uint32_t number, const onnxc_stage_code *code, onnx
   const rig_case_record *c = &r->cases.data[number];
   onnxc_array operands[8], results[ONNXC_MAX_RESULTS];
   for (uint32_t k = 0; k < c->num_operands; k++)
-    operands[k] = random_array(r, c->operands[k]);
+    operands[k] = random_array(r, c->operands[k], c->used[k]);
   onnxc_status status =
       onnxc_eval_compute(&r->graph, &r->arena, &c->compute, operands, c->num_operands, r->symbols, results);
   cr_assert(status == ONNXC_OK, "%s: %s", c->name, r->diag.text);
