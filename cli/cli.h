@@ -66,6 +66,14 @@ bool cli_parse_shape(const char *text, int *rank, int64_t *dims);
 bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
 bool cli_parse_double(const char *text, double *value);
 
+/* ---- threads.c ---- */
+
+/* Where the threads of OpenMP teams stay, for a process that has not started one: "close" or "spread", each on a core,
+ * or "none". False for another word. */
+bool cli_set_affinity(const char *how);
+/* "close", unless the environment says something. */
+void cli_bind_threads(void);
+
 /* ---- tensor.c: tensors from and to files ---- */
 
 /* What a tensor's data is: seeded numbers for the shape that the model has, .npy, or .pb. `spec` is a path or

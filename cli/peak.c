@@ -6,8 +6,7 @@
 #include "peak.h"
 
 #include "cli.h"
-
-#include <pthread.h>
+#include "rt/program.h"
 
 #if defined(__x86_64__)
 
@@ -86,8 +85,7 @@ typedef struct burst {
   double seconds, rate;
 } burst;
 
-static void *run_burst(void *arg) {
-  burst *b = arg;
+static void run_burst(burst *b) {
   double flops_a_round = 0, start = cli_seconds(), elapsed;
   void (*round)(long) = choose(&flops_a_round);
   long rounds = 0;
@@ -98,26 +96,40 @@ static void *run_burst(void *arg) {
     elapsed = cli_seconds() - start;
   } while (elapsed < b->seconds);
   b->rate = (double)rounds * flops_a_round / elapsed;
-  return NULL;
 }
 
+enum { MAX_THREADS = 256 };
+
+#ifdef ONNXC_HAVE_OMP
+static void run_member(void *arg, int thread, int threads, void (*barrier)(void)) {
+  burst *bursts = arg;
+  (void)threads;
+  barrier();
+  run_burst(&bursts[thread]);
+}
+
+/* The threads of the runs themselves: others would share cores with these, which spin for a while. */
+static void run_bursts(burst *bursts, int count) { onnxc_rt_omp_team(count, run_member, bursts); }
+#else
+static void run_bursts(burst *bursts, int count) {
+  (void)count;
+  run_burst(&bursts[0]); /* runs have one thread, too */
+}
+#endif
+
 double cli_peak_flops(int threads, double seconds) {
-  enum { MAX_THREADS = 256 };
   static burst bursts[MAX_THREADS];
-  pthread_t ids[MAX_THREADS];
   double flops_a_round, sum = 0;
-  int count = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads, started = 0;
+  int count = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
   if (!choose(&flops_a_round))
     return 0;
   for (int i = 0; i < count; i++)
     bursts[i] = (burst){seconds, 0};
-  for (int i = 1; i < count; i++, started++)
-    if (pthread_create(&ids[i], NULL, run_burst, &bursts[i]) != 0)
-      break;
-  run_burst(&bursts[0]);
-  for (int i = 1; i <= started; i++)
-    pthread_join(ids[i], NULL);
-  for (int i = 0; i <= started; i++)
+  if (count == 1)
+    run_burst(&bursts[0]);
+  else
+    run_bursts(bursts, count);
+  for (int i = 0; i < count; i++)
     sum += bursts[i].rate;
   return sum;
 }
