@@ -22,7 +22,12 @@ static const char help[] = "usage: onnxc bench MODEL [options]       MODEL: .onn
                            "  --no-peak          do not measure the peak\n"
                            "  --profile          also the time and speed of each stage, on one thread\n"
                            "  --json\n"
-                           "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
+                           "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n" CLI_CACHE_HELP;
+
+static const char *const cache_notes[] = {[ONNXC_CACHE_UNUSED] = "",
+                                          [ONNXC_CACHE_HIT] = " (from the cache)",
+                                          [ONNXC_CACHE_STORED] = " (now in the cache)",
+                                          [ONNXC_CACHE_NOT_STORED] = " (the cache cannot be written)"};
 
 typedef struct samples {
   double *data;
@@ -118,11 +123,11 @@ static void report(bench *b) {
   double median = percentile(&b->runs, 0.5), rate = percentile(&b->rates, 0.5), peak = percentile(&b->peaks, 0.5);
   double flops = b->flops, share = peak > 0 ? flops * rate / peak : 0;
   if (b->json) {
-    json_t *root =
-        json_pack("{s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model", b->path, "threads", b->threads,
-                  "runs", (json_int_t)b->runs.length, "min", percentile(&b->runs, 0), "median", median, "p90",
-                  percentile(&b->runs, 0.9), "p99", percentile(&b->runs, 0.99), "runs_per_second", rate, "load",
-                  b->session.open_seconds, "first_run", b->first_run, "peak_memory_bytes", peak_memory());
+    json_t *root = json_pack(
+        "{s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:b, s:f, s:f}", "model", b->path, "threads", b->threads, "runs",
+        (json_int_t)b->runs.length, "min", percentile(&b->runs, 0), "median", median, "p90", percentile(&b->runs, 0.9),
+        "p99", percentile(&b->runs, 0.99), "runs_per_second", rate, "load", b->session.open_seconds, "cached",
+        b->session.stats.cache == ONNXC_CACHE_HIT, "first_run", b->first_run, "peak_memory_bytes", peak_memory());
     if (flops > 0) {
       json_object_set_new(root, "flops", json_real(flops));
       json_object_set_new(root, "gflops", json_real(1e-9 * flops * rate));
@@ -139,7 +144,8 @@ static void report(bench *b) {
   printf("%s: %d thread%s, %zu runs\n", b->path, b->threads, b->threads == 1 ? "" : "s", b->runs.length);
   printf("run     min %.4f ms, median %.4f, p90 %.4f, p99 %.4f; %.1f runs/s\n", 1e3 * percentile(&b->runs, 0),
          1e3 * median, 1e3 * percentile(&b->runs, 0.9), 1e3 * percentile(&b->runs, 0.99), rate);
-  printf("start   load and compile %.1f ms, first run %.3f ms\n", 1e3 * b->session.open_seconds, 1e3 * b->first_run);
+  printf("start   load and compile %.1f ms%s, first run %.3f ms\n", 1e3 * b->session.open_seconds,
+         cache_notes[b->session.stats.cache], 1e3 * b->first_run);
   printf("memory  at most %.1f MB\n", 1e-6 * peak_memory());
   if (flops > 0 && peak > 0)
     printf("speed   %.1f GFLOP/s, %.1f%% of the %.1f measured beside it\n", 1e-9 * flops * rate, 100 * share,
@@ -159,10 +165,15 @@ static int profile(bench *b) {
 
 int cli_bench(command *cli, int argc, char **argv) {
   enum { INPUT = CLI_FIRST_OWN, THREADS, DURATION, NO_PEAK, JSON, PROFILE };
-  static const struct option longs[] = {CLI_COMPILE_OPTIONS,           {"input", 1, NULL, INPUT},
-                                        {"threads", 1, NULL, THREADS}, {"duration", 1, NULL, DURATION},
-                                        {"no-peak", 0, NULL, NO_PEAK}, {"json", 0, NULL, JSON},
-                                        {"profile", 0, NULL, PROFILE}, {0}};
+  static const struct option longs[] = {CLI_COMPILE_OPTIONS,
+                                        CLI_CACHE_OPTION,
+                                        {"input", 1, NULL, INPUT},
+                                        {"threads", 1, NULL, THREADS},
+                                        {"duration", 1, NULL, DURATION},
+                                        {"no-peak", 0, NULL, NO_PEAK},
+                                        {"json", 0, NULL, JSON},
+                                        {"profile", 0, NULL, PROFILE},
+                                        {0}};
   bench b = {.cli = cli, .threads = 1, .duration = 2, .peak = true};
   cli_options options = {0};
   ONNXC_VEC(const char *) specs = {0};

@@ -52,6 +52,14 @@ static const char *split(command *cli, const char *argument, const char **name) 
   return equals + 1;
 }
 
+/* As the XDG base directory specification has it; NULL without a home. */
+static const char *default_cache(command *cli) {
+  const char *caches = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+  if (caches && caches[0] == '/')
+    return onnxc_arena_printf(&cli->arena, "%s/onnxc", caches);
+  return home && home[0] ? onnxc_arena_printf(&cli->arena, "%s/.cache/onnxc", home) : NULL;
+}
+
 int cli_option(command *cli, cli_options *options, int option, const char *argument) {
   switch (option) {
   case CLI_MCPU: options->options.cpu = argument; return 0;
@@ -81,6 +89,11 @@ int cli_option(command *cli, cli_options *options, int option, const char *argum
     if (strcmp(argument, "bf16") == 0)
       return cli_fail(ONNXC_UNSUPPORTED, "--precision=bf16 is not supported");
     return cli_usage(cli, "--precision wants f32 or bf16, not '%s'", argument);
+  case CLI_CACHE:
+    options->options.cache_directory = argument ? argument : default_cache(cli);
+    if (!options->options.cache_directory || !options->options.cache_directory[0])
+      return cli_usage(cli, "--cache needs a directory: there is no HOME");
+    return 0;
   default: return cli_usage(cli, "see onnxc %s --help", cli->verb);
   }
 }

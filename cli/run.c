@@ -15,7 +15,7 @@ static const char help[] =
     "  --output-dir DIR   write NAME.npy for each output\n"
     "  --reference        the reference evaluator instead of compiled code\n"
     "  --threads=N\n"
-    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
+    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n" CLI_CACHE_HELP;
 
 static void show_output(command *cli, const onnxc_tensor_info *info, const onnxc_tensor *tensor) {
   enum { SHOWN = 8 };
@@ -57,6 +57,7 @@ static int write_outputs(command *cli, const cli_session *session, const char *d
 int cli_run(command *cli, int argc, char **argv) {
   enum { INPUT = CLI_FIRST_OWN, OUTPUT_DIR, REFERENCE, THREADS };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS,
+                                        CLI_CACHE_OPTION,
                                         {"input", 1, NULL, INPUT},
                                         {"output-dir", 1, NULL, OUTPUT_DIR},
                                         {"reference", 0, NULL, REFERENCE},

@@ -28,7 +28,8 @@ static const char help[] =
     "  --timeout=SECONDS  of a case (default 300)\n"
     "  --threads=N        of each run\n"
     "  --failures         lines for what did not pass only\n"
-    "  --json\n" CLI_CACHE_HELP "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
+    "  --json\n"
+    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n" CLI_CACHE_HELP;
 
 enum { TABLE_FROM = 12 /* cases */ };
 

@@ -36,6 +36,19 @@ set_property(SOURCE ${bitcode_source} PROPERTY COMPILE_DEFINITIONS
   "ONNXC_RUNTIME_H=\"${CMAKE_SOURCE_DIR}/include/onnxc/runtime.h\"")
 target_sources(onnxc_emit PRIVATE ${bitcode_source})
 
+# ---- what the cache of compiled programs knows this compiler by ----
+file(GLOB_RECURSE onnxc_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/lib/* ${CMAKE_SOURCE_DIR}/onnx-frontend/*
+     ${CMAKE_SOURCE_DIR}/include/*)
+set(source_hash ${CMAKE_BINARY_DIR}/generated/source_hash.h)
+add_custom_command(
+  OUTPUT ${source_hash}
+  COMMAND ${CMAKE_COMMAND} -DOUT=${source_hash} -DROOT=${CMAKE_SOURCE_DIR}
+          -P ${CMAKE_SOURCE_DIR}/cmake/source_hash.cmake
+  DEPENDS ${onnxc_sources} ${CMAKE_SOURCE_DIR}/cmake/source_hash.cmake
+  VERBATIM)
+target_sources(onnxc_emit PRIVATE ${source_hash})
+target_include_directories(onnxc_emit PRIVATE ${CMAKE_BINARY_DIR}/generated)
+
 # ---- the public library ----
 onnxc_folder(api LINKS onnxc_emit onnxc_pass onnxc_onnx)
 find_library(LIBOMP NAMES omp libomp.so.5 HINTS ${LLVM_LIBRARY_DIRS} ${LLVM_LIBRARY_DIR})

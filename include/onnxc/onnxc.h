@@ -76,6 +76,11 @@ typedef struct onnxc_options { /* zero = default */
   size_t num_dims;
   const onnxc_shape_setting *shapes;
   size_t num_shapes;
+  /* onnxc_compile: where programs are kept between calls and processes; made if needed. NULL or "" = nowhere. What is
+   * in it gets run, so it must not be writable by others. A model's entry is found by its content, the options, the
+   * CPU and the version of this library; one that is damaged is not used. Whoever owns the directory may remove files
+   * from it at any time. With after_pass, which wants to see a compilation, programs are put there but not taken. */
+  const char *cache_directory;
   /* After each pass: its name, seconds, and its text form when want_text(arg, pass) said so. Besides the passes there
    * are "graph" (the model as imported) and "tile" (the tile program). */
   int (*want_text)(void *arg, const char *pass);
@@ -83,16 +88,24 @@ typedef struct onnxc_options { /* zero = default */
   void *pass_arg;
 } onnxc_options;
 
-/* A model is compiled as often as wanted, each time from the start. options may be NULL. */
+/* A model is compiled as often as wanted, each time from the start unless there is a cache. options may be NULL. */
 onnxc_status onnxc_compile(onnxc_model *model, const onnxc_options *options, onnxc_program **program);
 void onnxc_program_free(onnxc_program *program);
 const onnxc_model_info *onnxc_program_describe(const onnxc_program *program);
+typedef enum onnxc_cache_use {
+  ONNXC_CACHE_UNUSED,
+  ONNXC_CACHE_HIT,       /* nothing was compiled */
+  ONNXC_CACHE_STORED,    /* compiled, and put into the cache */
+  ONNXC_CACHE_NOT_STORED /* compiled, but the cache could not be written, which is no error */
+} onnxc_cache_use;
+
 /* Statistics of the compilation. */
 typedef struct onnxc_stats {
   int source_nodes, folded_nodes, groups; /* groups: compiled stages; folded: source nodes whose results were known */
   size_t weights_size;                    /* bytes of packed weights */
   int64_t static_workspace;               /* bytes, or -1 when it depends on dims */
   double load_seconds, compile_seconds;
+  onnxc_cache_use cache;
   double flops; /* floating-point operations of a run's contractions; 0 when it depends on dims */
 } onnxc_stats;
 void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats);

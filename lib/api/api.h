@@ -63,7 +63,10 @@ typedef struct onnxc_build {
   onnxc_weights weights;
 } onnxc_build;
 void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_options *options);
-onnxc_status onnxc_build_tile(onnxc_build *build, const char *cpu);    /* import, passes, tile program */
+onnxc_status onnxc_build_target(onnxc_build *build); /* the CPU; before everything else */
+/* What the result will depend on, as a hash; an error if not all of the model can be read. */
+onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key);
+onnxc_status onnxc_build_tile(onnxc_build *build);                     /* import, passes, tile program */
 onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix); /* code generation, descriptor */
 void onnxc_build_free(onnxc_build *build);
 

@@ -23,7 +23,8 @@ void onnxc_build_free(onnxc_build *build) {
   onnxc_arena_free(&build->arena);
 }
 
-static onnxc_status choose_target(onnxc_build *build, const char *cpu) {
+onnxc_status onnxc_build_target(onnxc_build *build) {
+  const char *cpu = build->options->cpu;
   onnxc_diag *diag = &build->model->context->diag;
   if (!cpu || strcmp(cpu, "native") == 0) {
     build->target = onnxc_target_host();
@@ -68,8 +69,7 @@ static void report_tile(onnxc_build *build, double seconds) {
   options->after_pass(options->pass_arg, "tile", seconds, text);
 }
 
-onnxc_status onnxc_build_tile(onnxc_build *build, const char *cpu) {
-  ONNXC_TRY(choose_target(build, cpu));
+onnxc_status onnxc_build_tile(onnxc_build *build) {
   double start = onnxc_seconds();
   ONNXC_TRY(onnxc_import_model(build->model, build->options, &build->arena, &build->graph));
   report_graph(build, "graph", onnxc_seconds() - start, &build->graph);

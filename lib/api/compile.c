@@ -1,10 +1,15 @@
-/* compile.c -- programs: compiled in memory, planned and run.
+/* compile.c -- programs: compiled in memory or taken from the cache, planned and run.
  *
  * A program keeps its compilation's arena, because the weights that were packed or folded lie there, and holds on to
  * the model's file, because those that are used as they stand lie there: large weights are not copied a second time.
  * Only pieces that are not aligned to 64 bytes, or in bytes of the caller's, are.
+ *
+ * A program from the cache has its weights in the cache's file and needs neither. The file is looked for before
+ * anything is imported: reading the model once, for its hash, is all the work that is left.
  */
 #include "api/api.h"
+
+#include "emit/cache.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -13,8 +18,9 @@ enum { ALIGN = 64 };
 
 struct onnxc_program {
   onnxc_build build;
-  onnxc_storage *storage;
-  onnxc_object object; /* until it is linked */
+  onnxc_storage *storage;  /* NULL: from the cache */
+  onnxc_cache_entry entry; /* of the cache, that it was loaded from */
+  onnxc_object object;     /* until it is linked */
   onnxc_jit *jit;
   void *copies; /* of weights */
   onnxc_rt_program rt;
@@ -90,38 +96,105 @@ static onnxc_status link_code(onnxc_program *program, const void *bytes, size_t 
   return ONNXC_OK;
 }
 
-static void fill_stats(onnxc_program *program) {
-  const onnxc_build *build = &program->build;
+static onnxc_status check_cpu(const onnxc_program *program, const onnxc_rt_program *rt) {
+  char lacking[256];
+  if (onnxc_rt_check_cpu(rt, lacking, sizeof lacking) == ONNXC_OK)
+    return ONNXC_OK;
+  return onnxc_error(&program->build.model->context->diag, ONNXC_UNSUPPORTED, "code for '%s' cannot run here: %s",
+                     program->build.target->name, lacking);
+}
+
+/* All but what the cache did. */
+static void fill_stats(onnxc_program *program, int source_nodes, int folded_nodes) {
   const onnxc_rt_program *rt = &program->rt;
-  program->stats = (onnxc_stats){.source_nodes = (int)build->graph.source_nodes,
-                                 .folded_nodes = (int)build->graph.folded_nodes,
-                                 .groups = (int)rt->num_stages,
-                                 .weights_size = build->weights.size,
-                                 .static_workspace = rt->static_workspace,
-                                 .load_seconds = build->model->load_seconds};
+  program->stats.source_nodes = source_nodes;
+  program->stats.folded_nodes = folded_nodes;
+  program->stats.groups = (int)rt->num_stages;
+  program->stats.weights_size = rt->info.weights_size;
+  program->stats.static_workspace = rt->static_workspace;
+  program->stats.load_seconds = program->build.model->load_seconds;
   if (rt->flops_dim >= 0 && rt->dims[rt->flops_dim].op == ONNXC_RT_CONST)
     program->stats.flops = (double)rt->dims[rt->flops_dim].a;
 }
+
+/* ---- with the cache ---- */
+
+/* Where the program's entry is or shall be; NULL: a cache is not wanted, or would not know the model. */
+static const char *entry_path(onnxc_build *build, onnxc_digest *key) {
+  const char *directory = build->options->cache_directory;
+  if (!directory || !directory[0])
+    return NULL;
+  if (onnxc_build_key(build, key) == ONNXC_OK)
+    return onnxc_cache_path(&build->arena, directory, key);
+  onnxc_diag_clear(&build->model->context->diag); /* if it matters, importing says so */
+  return NULL;
+}
+
+/* The program from its entry; *found says whether there is one. One that does not link is none. */
+static onnxc_status take_entry(onnxc_program *program, const char *path, const onnxc_digest *key, bool *found) {
+  onnxc_diag *diag = &program->build.model->context->diag;
+  onnxc_cache_entry *entry = &program->entry;
+  *found = onnxc_cache_open(entry, path, key);
+  if (!*found)
+    return ONNXC_OK;
+  onnxc_status status = link_code(program, entry->object, entry->object_size);
+  if (status == ONNXC_INTERNAL) {
+    onnxc_diag_clear(diag);
+    onnxc_jit_free(program->jit);
+    program->jit = NULL;
+    onnxc_cache_close(entry);
+    *found = false;
+    return ONNXC_OK;
+  }
+  ONNXC_TRY(status);
+  ONNXC_TRY(check_cpu(program, &program->rt));
+  program->rt.weights = entry->weights;
+  onnxc_storage_release(program->storage);
+  program->storage = NULL;
+  program->stats.cache = ONNXC_CACHE_HIT;
+  fill_stats(program, entry->source_nodes, entry->folded_nodes);
+  return ONNXC_OK;
+}
+
+static void store_entry(onnxc_program *program, const char *path, const onnxc_digest *key) {
+  onnxc_build *build = &program->build;
+  const onnxc_cache_entry entry = {.object = program->object.bytes,
+                                   .object_size = program->object.size,
+                                   .source_nodes = (int32_t)build->graph.source_nodes,
+                                   .folded_nodes = (int32_t)build->graph.folded_nodes};
+  bool stored = onnxc_cache_store(&build->arena, path, key, &entry, &build->weights);
+  program->stats.cache = stored ? ONNXC_CACHE_STORED : ONNXC_CACHE_NOT_STORED;
+}
+
+/* ---- compiling ---- */
 
 static onnxc_status compile(void *arg) {
   onnxc_program *program = arg;
   onnxc_build *build = &program->build;
   onnxc_diag *diag = &build->model->context->diag;
-  ONNXC_TRY(onnxc_build_tile(build, build->options->cpu));
   if (build->options->triple)
     return onnxc_error(diag, ONNXC_USAGE, "a target triple is for files only, not for running in memory");
+  ONNXC_TRY(onnxc_build_target(build));
+  onnxc_digest key;
+  const char *path = entry_path(build, &key);
+  bool found = false;
+  if (path && !build->options->after_pass)
+    ONNXC_TRY(take_entry(program, path, &key, &found));
+  if (found)
+    return ONNXC_OK;
+  ONNXC_TRY(onnxc_build_tile(build));
   ONNXC_TRY(onnxc_build_code(build, "onnxc"));
-  char lacking[256];
-  if (onnxc_rt_check_cpu(&build->rt, lacking, sizeof lacking) != ONNXC_OK)
-    return onnxc_error(diag, ONNXC_UNSUPPORTED, "code for '%s' cannot run here: %s", build->target->name, lacking);
+  ONNXC_TRY(check_cpu(program, &build->rt));
   const char **names = ONNXC_NEW_ARRAY(&build->arena, const char *, build->rt.num_stages);
   for (int64_t k = 0; k < build->rt.num_stages; k++)
     names[k] = build->tile.stages.data[k].name;
   ONNXC_TRY(onnxc_jit_object(&program->object, diag, &build->arena, &build->module, build->target, &build->rt, names));
   ONNXC_TRY(link_code(program, program->object.bytes, program->object.size));
+  if (path)
+    store_entry(program, path, &key);
   onnxc_object_free(&program->object);
   ONNXC_TRY(bind_weights(program));
-  fill_stats(program);
+  fill_stats(program, (int)build->graph.source_nodes, (int)build->graph.folded_nodes);
   return ONNXC_OK;
 }
 
@@ -159,6 +232,7 @@ void onnxc_program_free(onnxc_program *program) {
   onnxc_object_free(&program->object);
   onnxc_build_free(&program->build);
   onnxc_storage_release(program->storage);
+  onnxc_cache_close(&program->entry);
   onnxc_mem_free(program->copies);
   onnxc_mem_free(program);
 }

@@ -37,7 +37,8 @@ static onnxc_status emit(void *arg) {
   if (options->triple && strncmp(options->triple, "x86_64", 6) != 0)
     return onnxc_error(diag, ONNXC_UNSUPPORTED,
                        "target triple '%s' is not supported: this version makes code for x86_64", options->triple);
-  ONNXC_TRY(onnxc_build_tile(build, options->cpu));
+  ONNXC_TRY(onnxc_build_target(build));
+  ONNXC_TRY(onnxc_build_tile(build));
   if (job->kind == ONNXC_EMIT_IR)
     return emit_ir(job);
   ONNXC_TRY(onnxc_build_code(build, "stage"));
