@@ -1,0 +1,110 @@
+/* impl_mkl.c -- Intel's MKL: products with a packed B, and its batched product where B arrives at run time.
+ *
+ * libmkl_rt is asked for GNU's threads and 32-bit integers through the environment, see main.c. It has no epilogues.
+ */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, PACKED = 151, B_MATRIX = 162, FIXED_OFFSET = 173 };
+
+static struct {
+  void *library;
+  size_t (*sgemm_pack_get_size)(int which, int m, int n, int k);
+  void (*sgemm_pack)(int order, int which, int trans, int m, int n, int k, float alpha, const float *from, int ld,
+                     float *to);
+  void (*sgemm_compute)(int order, int trans_a, int trans_b, int m, int n, int k, const void *a, int lda, const void *b,
+                        int ldb, float beta, float *c, int ldc);
+  void (*sgemm_batch_strided)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a,
+                              int lda, int stride_a, const float *b, int ldb, int stride_b, float beta, float *c,
+                              int ldc, int stride_c, int batch);
+  size_t (*bf16_pack_get_size)(int which, int m, int n, int k);
+  void (*bf16_pack)(int order, int which, int trans, int m, int n, int k, const void *from, int ld, void *to);
+  void (*bf16_compute)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const void *a, int lda,
+                       const void *b, int ldb, float beta, float *c, int ldc);
+  void (*bf16)(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const void *a, int lda,
+               const void *b, int ldb, float beta, float *c, int ldc);
+} mkl;
+
+static const char *version(void) {
+  static char text[200];
+  void (*get)(char *text, int size);
+  if (mkl.library)
+    return text;
+  mkl.library = bench_library((const char *const[]){"libmkl_rt.so.3", "libmkl_rt.so.2", NULL});
+  if (!bench_symbol(mkl.library, "MKL_Get_Version_String", &get))
+    return NULL;
+  get(text, sizeof text - 1);
+  bench_symbol(mkl.library, "cblas_sgemm_pack_get_size", &mkl.sgemm_pack_get_size);
+  bench_symbol(mkl.library, "cblas_sgemm_pack", &mkl.sgemm_pack);
+  bench_symbol(mkl.library, "cblas_sgemm_compute", &mkl.sgemm_compute);
+  bench_symbol(mkl.library, "cblas_sgemm_batch_strided", &mkl.sgemm_batch_strided);
+  bench_symbol(mkl.library, "cblas_gemm_bf16bf16f32_pack_get_size", &mkl.bf16_pack_get_size);
+  bench_symbol(mkl.library, "cblas_gemm_bf16bf16f32_pack", &mkl.bf16_pack);
+  bench_symbol(mkl.library, "cblas_gemm_bf16bf16f32_compute", &mkl.bf16_compute);
+  bench_symbol(mkl.library, "cblas_gemm_bf16bf16f32", &mkl.bf16);
+  return text;
+}
+
+typedef struct state {
+  problem *p;
+  void *packed; /* B; NULL when batched */
+  void *c;
+} state;
+
+static void *open_state(problem *p, char *why) {
+  const bench_case *w = p->what;
+  int m = (int)w->m, n = (int)w->n, k = (int)w->k;
+  bool batched = w->kind == BENCH_BATCHED;
+  bool can = p->dtype == BENCH_F32    ? (batched ? (bool)mkl.sgemm_batch_strided : (bool)mkl.sgemm_compute)
+             : p->dtype == BENCH_BF16 ? (batched ? (bool)mkl.bf16 : (bool)mkl.bf16_compute)
+                                      : false;
+  if (w->kind == BENCH_MLP || !can) {
+    snprintf(why, BENCH_WHY, "not offered");
+    return NULL;
+  }
+  state *s = calloc(1, sizeof *s);
+  if (!s)
+    return NULL;
+  s->p = p;
+  s->c = problem_alloc(p, (size_t)(w->batch * w->m * w->n) * sizeof(float));
+  if (batched)
+    return s;
+  if (p->dtype == BENCH_F32) {
+    s->packed = problem_alloc(p, mkl.sgemm_pack_get_size(B_MATRIX, m, n, k));
+    mkl.sgemm_pack(ROW_MAJOR, B_MATRIX, NO_TRANSPOSE, m, n, k, 1, p->b[0], n, s->packed);
+  } else {
+    s->packed = problem_alloc(p, mkl.bf16_pack_get_size(B_MATRIX, m, n, k));
+    mkl.bf16_pack(ROW_MAJOR, B_MATRIX, NO_TRANSPOSE, m, n, k, p->b[0], n, s->packed);
+  }
+  return s;
+}
+
+static bool run(void *arg) {
+  state *s = arg;
+  const bench_case *w = s->p->what;
+  const problem *p = s->p;
+  int m = (int)w->m, n = (int)w->n, k = (int)w->k;
+  if (w->kind == BENCH_BATCHED && p->dtype == BENCH_F32)
+    mkl.sgemm_batch_strided(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k, 1, p->a, k, m * k, p->b[0], n, k * n, 0,
+                            s->c, n, m * n, (int)w->batch);
+  else if (w->kind == BENCH_BATCHED)
+    for (int64_t i = 0; i < w->batch; i++)
+      mkl.bf16(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k, 1, (const uint16_t *)p->a + i * m * k, k,
+               (const uint16_t *)p->b[0] + i * k * n, n, 0, (float *)s->c + i * m * n, n);
+  else if (p->dtype == BENCH_F32)
+    mkl.sgemm_compute(ROW_MAJOR, NO_TRANSPOSE, PACKED, m, n, k, p->a, k, s->packed, n, 0, s->c, n);
+  else
+    mkl.bf16_compute(ROW_MAJOR, NO_TRANSPOSE, PACKED, m, n, k, 1, p->a, k, s->packed, n, 0, s->c, n);
+  return true;
+}
+
+static void row(void *arg, int64_t batch, int64_t index, double *values) {
+  const state *s = arg;
+  for (int64_t j = 0; j < s->p->what->n; j++)
+    values[j] = (double)((const float *)s->c)[(batch * s->p->what->m + index) * s->p->what->n + j];
+}
+
+const implementation impl_mkl = {
+    .name = "mkl", .version = version, .open = open_state, .run = run, .row = row, .close = free};
