@@ -8,9 +8,9 @@
 
 enum { LINE = 64, NEAR = 16 << 10 };
 
-void onnxc_compose_ahead(compose *c, onnxc_dim step, onnxc_dim steps) {
+void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t unroll) {
   const onnxc_schedule *s = &c->stmt->schedule;
-  if (!s->ahead_lines || c->edge)
+  if (!s->ahead_lines)
     return;
   node *load = NULL;
   for (uint32_t i = 0; i < c->nodes.length && !load; i++) {
@@ -20,22 +20,24 @@ void onnxc_compose_ahead(compose *c, onnxc_dim step, onnxc_dim steps) {
   }
   if (!load)
     return;
-  uint32_t k = c->reduce[c->num_reduce - 1];
-  onnxc_dim now = c->index[k], bytes = step;
+  uint32_t k = c->reduce[c->num_reduce - 1], kr = s->kr > 1 ? s->kr : 1, lines = s->ahead_lines;
+  onnxc_dim now = c->index[k], done = onnxc_dim_sub(c->dims, first, c->stmt->box_lo[k]);
   c->index[k] = c->stmt->box_lo[k];
   LLVMValueRef panel = onnxc_compose_load_address(c, load);
   c->index[k] = now;
   if (c->row >= 0) {
     onnxc_dim passed = onnxc_dim_sub(c->dims, c->index[c->row], c->stmt->box_lo[c->row]);
     onnxc_dim tile = onnxc_dim_floordiv(c->dims, passed, onnxc_dim_const(c->dims, c->rows));
-    bytes = onnxc_dim_add(c->dims, onnxc_dim_mul(c->dims, tile, steps), step);
+    done = onnxc_dim_add(c->dims, done, onnxc_dim_mul(c->dims, tile, c->stmt->box_size[k]));
   }
-  bytes = onnxc_dim_mulc(c->dims, bytes, (int64_t)LINE * s->ahead_lines);
+  /* Lines a whole unrolled step; where less is unrolled (edges), as many fewer. */
+  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, (int64_t)LINE * lines / (c->unrolls[0][c->num_reduce - 1] * kr));
+  lines = (lines * unroll + c->unrolls[0][c->num_reduce - 1] - 1) / c->unrolls[0][c->num_reduce - 1];
   LLVMValueRef at = onnxc_gen_address(c->gen, panel, onnxc_gen_dim(c->gen, bytes));
   LLVMTypeRef i32 = c->gen->i32, pointer = c->gen->ptr;
   LLVMValueRef read = LLVMConstInt(i32, 0, false), data = LLVMConstInt(i32, 1, false);
   LLVMValueRef level = LLVMConstInt(i32, s->ahead_bytes <= NEAR ? 3 : 2, false); /* L1, L2 */
-  for (uint32_t line = 0; line < s->ahead_lines; line++) {
+  for (uint32_t line = 0; line < lines; line++) {
     LLVMValueRef address =
         onnxc_gen_address(c->gen, at, onnxc_gen_const(c->gen, (int64_t)s->ahead_bytes + line * LINE));
     onnxc_gen_intrinsic(c->gen, "llvm.prefetch", 1, &pointer, 4, (LLVMValueRef[]){address, read, level, data});

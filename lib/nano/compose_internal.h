@@ -129,8 +129,8 @@ LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
 
 /* ---- compose_ahead.c ---- */
 
-/* Prefetches, in step number `step` of `steps` of the innermost reduction loop, what the schedule says. */
-void onnxc_compose_ahead(compose *c, onnxc_dim step, onnxc_dim steps);
+/* Prefetches what the schedule says, in `unroll` steps of the innermost reduction loop from index `first` on. */
+void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t unroll);
 
 /* ---- compose_dot.c ---- */
 

@@ -183,7 +183,7 @@ static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32
   int64_t distance = (int64_t)unroll * step_of(c, i);
   onnxc_dim base = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), distance));
   if (c->num_reduce == 1)
-    onnxc_compose_ahead(c, onnxc_dim_sym(c->dims, sym), trips);
+    onnxc_compose_ahead(c, base, unroll);
   unrolled(c, i, base, unroll);
   onnxc_loop_end(c->gen, &loop, c->acc);
   onnxc_compose_close(c, mark);

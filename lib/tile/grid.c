@@ -7,6 +7,10 @@
  */
 #include "tile/grid.h"
 
+#include "tile/product.h"
+
+#include <string.h>
+
 enum { TASK_WORK = 1 << 15, PRODUCT_WORK = 1 << 19, WHOLE_ROWS = 512, ROW_BLOCK = 240 };
 
 typedef struct cutter {
@@ -72,8 +76,21 @@ static int64_t row_block(const cutter *c, int row) {
   return best;
 }
 
+/* The rows run inside of each panel: one panel, not a block of them, is what stays near. */
+static void rows_inside(onnxc_schedule *s, uint32_t num_parallel) {
+  uint32_t at_row = 0, at_vec = 0;
+  for (uint32_t k = 0; k < num_parallel; k++) {
+    at_row = s->order[k] == (int)s->row ? k : at_row;
+    at_vec = s->order[k] == (int)s->vec ? k : at_vec;
+  }
+  if (at_row < at_vec) {
+    s->order[at_row] = (uint8_t)s->vec;
+    s->order[at_vec] = (uint8_t)s->row;
+  }
+}
+
 /* Blocks of at most `most` columns that divide them, so that no block has an edge inside a panel. Where there are none,
- * the rows run inside of each panel instead: then one panel, not a block of them, is what stays near. */
+ * the rows run inside of each panel instead. */
 static void cut_panels(cutter *c, int64_t most, int64_t width) {
   onnxc_schedule *s = &c->stmt->schedule;
   int64_t columns = c->extent[s->vec];
@@ -88,16 +105,7 @@ static void cut_panels(cutter *c, int64_t most, int64_t width) {
       c->block[s->vec] = block;
       return;
     }
-  uint32_t at_row = 0, at_vec = 0;
-  for (uint32_t k = 0; k < c->stmt->compute->num_parallel; k++) {
-    int index = s->order[k];
-    at_row = index == (int)s->row ? k : at_row;
-    at_vec = index == (int)s->vec ? k : at_vec;
-  }
-  if (at_row < at_vec) {
-    s->order[at_row] = (uint8_t)s->vec;
-    s->order[at_vec] = (uint8_t)s->row;
-  }
+  rows_inside(s, c->stmt->compute->num_parallel);
 }
 
 static void cut_product(cutter *c) {
@@ -125,6 +133,17 @@ static void cut_product(cutter *c) {
   }
 }
 
+static void cut_panels_product(cutter *c, const onnxc_blocks *blocks) {
+  onnxc_schedule *s = &c->stmt->schedule;
+  for (uint32_t k = 0; k < c->stmt->compute->num_parallel; k++)
+    c->block[k] = (int)k == s->row ? blocks->rows : (int)k == s->vec ? blocks->columns : 1;
+  if (s->row >= 0)
+    rows_inside(s, c->stmt->compute->num_parallel);
+  s->ahead_operand = (uint8_t)c->stmt->compute->contraction.b;
+  s->ahead_bytes = blocks->ahead_bytes;
+  s->ahead_lines = blocks->ahead_lines;
+}
+
 static void cut_others(cutter *c) {
   const onnxc_schedule *s = &c->stmt->schedule;
   const onnxc_compute *compute = c->stmt->compute;
@@ -145,6 +164,42 @@ static void cut_others(cutter *c) {
     if (block < c->extent[index] || !c->known[index])
       c->block[index] = block;
     work = times(work, block);
+  }
+}
+
+/* The statement, with the reduction in parts if it is so long. */
+static void place_product(cutter *c, onnxc_block *block, const onnxc_stmt *stmt, int64_t depth) {
+  int64_t most[ONNXC_MAX_INDICES];
+  bool bounded = true;
+  for (uint32_t k = 0; k < stmt->compute->num_parallel; k++) {
+    most[k] = c->block[k] ? c->block[k] : c->extent[k];
+    bounded &= c->block[k] || c->known[k];
+  }
+  if (depth && bounded)
+    onnxc_product_place_parts(c->program, block, stmt, depth, most);
+  else
+    *onnxc_tile_stmt(c->program, block, ONNXC_STMT_COMPUTE) = *stmt;
+}
+
+/* Where the last block of columns is narrower it gets code of its own, as its width is known. */
+static void place_columns(cutter *c, onnxc_block *block, const onnxc_stmt *stmt, int64_t depth) {
+  onnxc_dims *dims = &c->program->graph->dims;
+  int vec = stmt->schedule.vec;
+  int64_t width = c->block[vec], last = width ? c->extent[vec] % width : 0;
+  if (!last || !c->known[vec]) {
+    place_product(c, block, stmt, depth);
+    return;
+  }
+  uint32_t indices = stmt->compute->num_parallel + stmt->compute->num_reduce;
+  onnxc_stmt *choice = onnxc_tile_stmt(c->program, block, ONNXC_STMT_IF);
+  onnxc_dim left = onnxc_dim_sub(dims, stmt->compute->extents[vec], stmt->box_lo[vec]);
+  choice->condition = onnxc_dim_floordiv(dims, left, onnxc_dim_const(dims, width));
+  for (int full = 0; full < 2; full++) {
+    onnxc_stmt part = *stmt;
+    part.box_size = ONNXC_NEW_ARRAY(c->program->graph->arena, onnxc_dim, indices + 1);
+    memcpy(part.box_size, stmt->box_size, indices * sizeof *part.box_size);
+    part.box_size[vec] = onnxc_dim_const(dims, full ? width : last);
+    place_product(c, full ? &choice->body : &choice->otherwise, &part, depth);
   }
 }
 
@@ -169,14 +224,18 @@ void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onn
   const onnxc_schedule *s = &stmt.schedule;
   bool product = compute->num_reduce && s->row >= 0 && s->vec >= 0 && s->vec < (int)compute->num_parallel &&
                  onnxc_exprs_node(&graph->exprs, compute->element[0])->op == ONNXC_EXPR_MUL;
-  if (product)
+  onnxc_blocks blocks;
+  bool panels = onnxc_product_blocks(program, &stmt, &blocks);
+  if (panels)
+    cut_panels_product(&c, &blocks);
+  else if (product)
     cut_product(&c);
   else
     cut_others(&c);
   for (int pass = 0; pass < 2; pass++) /* panels outermost, so that one stays in L2 for all rows */
     for (uint32_t k = 0; k < compute->num_parallel; k++) {
       uint32_t index = s->order[k];
-      if (!c.block[index] || (pass == 0) != (product && (int)index == s->vec))
+      if (!c.block[index] || (pass == 0) != ((product || panels) && (int)index == s->vec))
         continue;
       onnxc_dim extent = compute->extents[index], step = onnxc_dim_const(dims, c.block[index]);
       onnxc_stmt *loop = onnxc_grid_loop(program, block, zero, extent, step);
@@ -186,6 +245,8 @@ void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onn
       stmt.box_size[index] = whole ? step : onnxc_dim_min(dims, step, onnxc_dim_sub(dims, extent, iv));
       block = &loop->body;
     }
-  onnxc_stmt *placed = onnxc_tile_stmt(program, block, ONNXC_STMT_COMPUTE);
-  *placed = stmt;
+  if (panels)
+    place_columns(&c, block, &stmt, blocks.depth);
+  else
+    *onnxc_tile_stmt(program, block, ONNXC_STMT_COMPUTE) = stmt;
 }

@@ -142,13 +142,18 @@ static uint32_t balanced(const model *m, int row, uint32_t rows) {
 
 static uint32_t at_most(int64_t wanted, int64_t limit) { return (uint32_t)(wanted < limit ? wanted : limit); }
 
-/* How wide a packed factor's panels are, in elements; 0 if no operand of the reduction is blocked. */
-static int64_t panel_width(const model *m, int vec) {
+/* The panels of the packed factor, a layout's last axes `n:width` or `n:width k:kr`: their width in elements, 0 if no
+ * operand of the reduction is blocked. */
+static int64_t panel_width(const model *m, int vec, int64_t *kr) {
+  *kr = 1;
   for (uint32_t k = 0; k < m->num_accesses; k++) {
     const onnxc_layout *layout = &m->program->buffers.data[m->accesses[k].buffer].layout;
-    if (m->accesses[k].in_reduction && m->accesses[k].depends[vec] && layout->num_axes &&
-        layout->axis_size[layout->num_axes - 1])
-      return layout->axis_size[layout->num_axes - 1];
+    uint32_t axes = layout->num_axes;
+    if (!m->accesses[k].in_reduction || !m->accesses[k].depends[vec] || axes < 2 || !layout->axis_size[axes - 1])
+      continue;
+    bool dot = layout->axis_size[axes - 2] && layout->axis_dim[axes - 2] != layout->axis_dim[axes - 1];
+    *kr = dot ? layout->axis_size[axes - 1] : 1;
+    return layout->axis_size[axes - (dot ? 2 : 1)];
   }
   return 0;
 }
@@ -194,11 +199,14 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
     s->vecs = (uint16_t)at_most(vectors, s->row >= 0 ? 1 : 4);
     s->rows = (uint16_t)(s->row >= 0 ? 4 : 1);
   } else if (product && splat && s->row >= 0) {
-    int64_t columns = panel_width(m, s->vec);
+    int64_t kr, columns = panel_width(m, s->vec, &kr);
     if (!columns)
       columns = m->known[s->vec] ? m->extent[s->vec] : -1;
-    onnxc_dtype acc = m->compute->acc_dtype[0];
-    onnxc_register_tile tile = onnxc_target_register_tile(m->target, acc, acc, columns);
+    onnxc_dtype acc = m->compute->acc_dtype[0], factors = acc;
+    if (kr > 1)
+      factors = acc == ONNXC_I32 ? ONNXC_U8 : ONNXC_BF16;
+    onnxc_register_tile tile = onnxc_target_register_tile(m->target, factors, acc, columns);
+    s->kr = (uint8_t)kr;
     s->rows = (uint16_t)tile.rows;
     s->vecs = (uint16_t)tile.vecs;
     s->unroll = (uint16_t)tile.unroll;
