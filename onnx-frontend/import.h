@@ -20,6 +20,7 @@ typedef struct onnxc_importer {
   const onnxc_value *inputs;        /* none where omitted or empty */
   const struct Onnx__NodeProto *proto;
   struct onnxc_import_state *state; /* of import.c */
+  onnxc_value *result;              /* if not NULL: output 0 goes here, not to the name that the node gives it */
 } onnxc_importer;
 
 typedef onnxc_status (*onnxc_import_fn)(onnxc_importer *in);

@@ -31,7 +31,7 @@ onnxc_value onnxc_import_optional(onnxc_importer *in, uint32_t k) {
 }
 
 bool onnxc_import_wants(const onnxc_importer *in, uint32_t k) {
-  return k < in->proto->n_output && in->proto->output[k][0];
+  return in->result ? k == 0 : k < in->proto->n_output && in->proto->output[k][0];
 }
 
 /* No extent may be negative: an error, or a constraint where a run decides. */
@@ -62,6 +62,10 @@ void onnxc_import_result(onnxc_importer *in, uint32_t k, onnxc_value value) {
   if (!value.i || !onnxc_import_wants(in, k))
     return;
   check_extents(in, k, value);
+  if (in->result) {
+    *in->result = value;
+    return;
+  }
   onnxc_name *name = onnxc_scope_find(in->state->scope, in->proto->output[k]);
   name->value = value;
   onnxc_import_name_it(in->state, in->state->scope, value, name->text);

@@ -159,7 +159,7 @@ static onnxc_value window_sums(onnxc_importer *in, onnxc_value x, const onnxc_va
   onnxc_value sums = onnxc_build_conv(graph, in->where, x, ones, (onnxc_value){0}, conv);
   if (!sums.i || conv->group == 1)
     return sums;
-  onnxc_expr at[ONNXC_MAX_RANK];
+  onnxc_expr at[ONNXC_MAX_RANK] = {{0}};
   const onnxc_value_info *info = onnxc_value_of(graph, sums);
   for (uint32_t d = 0; d < w->rank; d++) {
     dims[d] = info->dims[d];

@@ -178,6 +178,42 @@ onnxc_status onnxc_import_DequantizeLinear(onnxc_importer *in) {
   return map_with(in, x, scale, zero, scalar_dequantize, &q);
 }
 
+/* ---- one step of an operator ---- */
+
+static onnxc_value import_scalar_scale(onnxc_importer *in, uint32_t k) {
+  onnxc_value scale = onnxc_import_scale(in, k);
+  return scale.i ? onnxc_import_scalar(in, scale) : scale;
+}
+
+onnxc_value onnxc_import_dequantized(onnxc_importer *in, uint32_t k) {
+  onnxc_value values[3] = {onnxc_import_byte(in, k), import_scalar_scale(in, k + 1)};
+  if (!values[1].i || !onnxc_import_zero_point(in, k + 2, values[0], &values[2]))
+    return (onnxc_value){0};
+  quantization q = {.to = ONNXC_F32, .has_zero = values[2].i != 0};
+  if (q.has_zero) {
+    values[2] = onnxc_import_scalar(in, values[2]);
+    if (!values[2].i)
+      return values[2];
+  }
+  return onnxc_build_map(in->graph, in->where, q.has_zero ? 3 : 2, values, scalar_dequantize, &q);
+}
+
+onnxc_value onnxc_import_quantized(onnxc_importer *in, onnxc_value numbers, uint32_t k, onnxc_dtype dtype) {
+  onnxc_value values[3] = {numbers, import_scalar_scale(in, k)};
+  if (onnxc_import_optional(in, k + 1).i) {
+    values[2] = onnxc_import_byte(in, k + 1);
+    if (!values[2].i)
+      return values[2];
+    dtype = onnxc_value_of(in->graph, values[2])->dtype;
+    values[2] = onnxc_import_scalar(in, values[2]);
+  }
+  if (!numbers.i || !values[1].i)
+    return (onnxc_value){0};
+  quantization q = {.to = dtype, .precision = ONNXC_F32};
+  q.has_zero = values[2].i && !holds_zeros(in->graph, values[2]);
+  return onnxc_build_map(in->graph, in->where, q.has_zero ? 3 : 2, values, scalar_quantize, &q);
+}
+
 /* ---- requantize ---- */
 
 /* a * b / y */

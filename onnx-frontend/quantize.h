@@ -19,6 +19,13 @@ onnxc_value onnxc_import_scale(onnxc_importer *in, uint32_t k);
 /* A vector of one element becomes a scalar; all else, none too, stays. */
 onnxc_value onnxc_import_unvector(onnxc_importer *in, onnxc_value value);
 
+/* The numbers that input k stands for: a byte, its scale k + 1 and its zero point k + 2, which may be omitted. Both are
+ * scalars. */
+onnxc_value onnxc_import_dequantized(onnxc_importer *in, uint32_t k);
+/* Numbers of f32 as bytes with the scale and zero point that inputs k and k + 1 are; without the latter 0 and of type
+ * `dtype`. */
+onnxc_value onnxc_import_quantized(onnxc_importer *in, onnxc_value numbers, uint32_t k, onnxc_dtype dtype);
+
 /* The number that an i32 with scale a * b stands for, with the scale y and input k, the zero point, which has the
  * result's type. a and b broadcast against the sum without making it larger; y is a scalar. */
 onnxc_value onnxc_import_requantize(onnxc_importer *in, onnxc_value sum, onnxc_value a_scale, onnxc_value b_scale,
