@@ -9,7 +9,10 @@
 _Static_assert(sizeof(XXH3_state_t) <= sizeof(onnxc_hasher) && _Alignof(XXH3_state_t) <= _Alignof(onnxc_hasher),
                "a hasher has room for XXH3's state");
 
-static XXH3_state_t *state_of(onnxc_hasher *hasher) { return (XXH3_state_t *)(void *)hasher->state; }
+static XXH3_state_t *state_of(onnxc_hasher *hasher) {
+  void *state = hasher->state;
+  return state;
+}
 
 void onnxc_hash_start(onnxc_hasher *hasher) {
   memset(hasher, 0, sizeof *hasher);
@@ -29,6 +32,7 @@ void onnxc_hash_add_text(onnxc_hasher *hasher, const char *text) {
 }
 
 onnxc_digest onnxc_hash_end(const onnxc_hasher *hasher) {
-  XXH128_hash_t hash = XXH3_128bits_digest((const XXH3_state_t *)(const void *)hasher->state);
+  const void *state = hasher->state;
+  XXH128_hash_t hash = XXH3_128bits_digest(state);
   return (onnxc_digest){{hash.low64, hash.high64}};
 }

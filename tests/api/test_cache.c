@@ -61,7 +61,8 @@ static void check_run(const onnxc_program *program, int threads, float *y) {
   cr_assert_eq(onnxc_run_program(program, &run), ONNXC_OK, "%s", run.message);
   for (int k = 0; k < 4 * ROWS; k++)
     cr_expect_float_eq(y[k], tiny_y(x, k / 4, k % 4), 1e-4F);
-  cr_expect_eq(memcmp(same, x, sizeof x), 0);
+  for (int k = 0; k < 3 * ROWS; k++)
+    cr_expect_eq(same[k], x[k]);
   free(run.workspace);
 }
 
@@ -101,7 +102,8 @@ Test(cached, hit_is_as_good_as_compiling) {
   cr_expect_eq(unlink(entry_path()), 0); /* the program has what it needs */
   for (int threads = 1; threads < 4; threads++) {
     check_run(second, threads, y);
-    cr_expect_eq(memcmp(y, expected, sizeof y), 0);
+    for (int k = 0; k < 4 * ROWS; k++)
+      cr_expect_eq(y[k], expected[k]);
   }
   onnxc_program_free(second);
 }
@@ -138,6 +140,7 @@ Test(cached, damaged_entries_are_replaced) {
   cr_assert_eq(use_of(&bytes, (onnxc_options){0}), ONNXC_CACHE_STORED);
   for (size_t k = 0; k <= sizeof flips / sizeof *flips; k++) {
     FILE *file = fopen(entry_path(), "r+b");
+    cr_assert_not_null(file);
     if (k < sizeof flips / sizeof *flips) {
       cr_assert_eq(fseek(file, flips[k], flips[k] < 0 ? SEEK_END : SEEK_SET), 0);
       int byte = fgetc(file);
