@@ -7,6 +7,7 @@
 #ifndef ONNXC_BENCH_H
 #define ONNXC_BENCH_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -97,6 +98,10 @@ bool bench_symbol(void *library, const char *name, void *function);
  * libraries define cblas_sgemm or dnnl_..., and some of them open their parts for everyone. */
 void *bench_library(const char *const *names);
 
+/* Of the virtual environment, and the script that it runs. */
+const char *bench_python(void);
+const char *bench_script(void);
+
 /* ---- machine.c ---- */
 
 typedef struct machine_burst {
@@ -117,6 +122,7 @@ machine_burst machine_peak(bench_dtype dtype);
 const char *machine_instruction(bench_dtype dtype);
 int machine_ports(bench_dtype dtype);
 bool machine_is_real_time(void);
+json_t *machine_cores(void); /* a new array */
 /* Bytes a second of reading `buffer` over and over, on all cores, by the fastest of several loops. */
 double machine_bandwidth(const void *buffer, size_t size, double seconds);
 const char *machine_cpu(void);

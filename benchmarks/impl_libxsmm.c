@@ -101,7 +101,7 @@ static void pack_b(const state *s, const void *from, void *to) {
 /* ---- runs ---- */
 
 /* Bias and ReLU on a block of sums, stored as the next layer reads it. */
-__attribute__((target_clones("default", "avx2", "arch=skylake-avx512"), optimize("O3"))) static void
+__attribute__((target_clones("default", "avx2", "avx512f"))) static void
 finish_f32(const float *restrict sum, float *restrict to, const float *restrict bias, int64_t rows, int64_t width) {
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < width; j++) {
@@ -110,7 +110,7 @@ finish_f32(const float *restrict sum, float *restrict to, const float *restrict 
     }
 }
 
-__attribute__((target_clones("default", "avx2", "arch=skylake-avx512"), optimize("O3"))) static void
+__attribute__((target_clones("default", "avx2", "avx512f"))) static void
 finish_bf16(const float *restrict sum, uint16_t *restrict to, const float *restrict bias, int64_t rows, int64_t width) {
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < width; j++) {
@@ -123,15 +123,15 @@ finish_bf16(const float *restrict sum, uint16_t *restrict to, const float *restr
     }
 }
 
-__attribute__((target_clones("default", "avx2", "arch=skylake-avx512"), optimize("O3"))) static void
+__attribute__((target_clones("default", "avx2", "avx512f"))) static void
 finish_u8(const int32_t *restrict sum, uint8_t *restrict to, const float *restrict bias, int64_t rows, int64_t width,
           float scale, float unit) {
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < width; j++) {
       float value = ((float)sum[i * width + j] * scale + bias[j]) * unit;
-      value = value > 0 ? value : 0;
-      value = value < 255 ? value : 255;
-      to[i * width + j] = (uint8_t)(int32_t)(value + 0.5F);
+      int32_t whole = (int32_t)(value + 0.5F); /* ReLU is the lower bound */
+      whole = whole > 0 ? whole : 0;
+      to[i * width + j] = (uint8_t)(whole < 255 ? whole : 255);
     }
 }
 
@@ -203,6 +203,22 @@ static void row(void *arg, int64_t batch, int64_t index, double *values) {
 
 /* ---- batched ---- */
 
+/* Two or four rows of B to one row of groups, lowest row first. */
+__attribute__((target_clones("default", "avx2", "avx512f"))) static void
+interleave_2(const uint16_t *restrict from, uint32_t *restrict to, int64_t rows, int64_t width) {
+  for (int64_t k = 0; k < rows; k += 2, from += 2 * width, to += width)
+    for (int64_t j = 0; j < width; j++)
+      to[j] = from[j] | (uint32_t)from[width + j] << 16;
+}
+
+__attribute__((target_clones("default", "avx2", "avx512f"))) static void
+interleave_4(const uint8_t *restrict from, uint32_t *restrict to, int64_t rows, int64_t width) {
+  for (int64_t k = 0; k < rows; k += 4, from += 4 * width, to += width)
+    for (int64_t j = 0; j < width; j++)
+      to[j] = from[j] | (uint32_t)from[width + j] << 8 | (uint32_t)from[2 * width + j] << 16 |
+              (uint32_t)from[3 * width + j] << 24;
+}
+
 static bool run_batched(void *arg) {
   state *s = arg;
   const bench_case *w = s->p->what;
@@ -215,16 +231,9 @@ static bool run_batched(void *arg) {
     if (v > 1) {
       char *to = (char *)s->packed + (size_t)(i * w->k * w->n) * width;
       if (v == 2)
-        for (int64_t k = 0; k < w->k; k += 2)
-          for (int64_t j = 0; j < w->n; j++) {
-            ((uint16_t *)(void *)to)[k * w->n + 2 * j] = ((const uint16_t *)(const void *)b)[k * w->n + j];
-            ((uint16_t *)(void *)to)[k * w->n + 2 * j + 1] = ((const uint16_t *)(const void *)b)[(k + 1) * w->n + j];
-          }
+        interleave_2((const uint16_t *)(const void *)b, (uint32_t *)(void *)to, w->k, w->n);
       else
-        for (int64_t k = 0; k < w->k; k += 4)
-          for (int64_t j = 0; j < w->n; j++)
-            for (int q = 0; q < 4; q++)
-              to[k * w->n + 4 * j + q] = b[(k + q) * w->n + j];
+        interleave_4((const uint8_t *)b, (uint32_t *)(void *)to, w->k, w->n);
       b = to;
     }
     call(s, a, b, (float *)s->c[0] + i * w->m * w->n, 1);

@@ -207,7 +207,7 @@ static void *attributes(state *s) {
     return NULL;
   float scale = mlp ? p->scale_a * p->scale_b : p->scale_b; /* of a product alone, c's scale cancels a's */
   if (quantized && l->v3)
-    note(s, l->attr_scales_mask(attr, SCALE_SRC, 0));
+    note(s, l->attr_scales_mask(attr, SRC, 0));
   else if (quantized)
     note(s, l->attr_output_scales(attr, 1, 0, &scale));
   if (mlp) {

@@ -155,6 +155,13 @@ void machine_pin_threads(void) {
 
 bool machine_is_real_time(void) { return machine.real_time; }
 
+json_t *machine_cores(void) {
+  json_t *cores = json_array();
+  for (int i = 0; i < machine.threads; i++)
+    json_array_append_new(cores, json_integer(machine.cores[i]));
+  return cores;
+}
+
 /* Runs work(arg + i * size) on each core, the first on the calling thread. */
 static void on_all_cores(void *(*work)(void *), void *arg, size_t size) {
   pthread_t ids[MAX_CORES];

@@ -23,12 +23,13 @@ static const char help[] =
     "  --cores=N,...      where they run; default: the last ones\n"
     "  --rounds=N         windows of each implementation, default 7\n"
     "  --window-ms=N      default 30\n"
-    "  --venv=DIR         where install-peers put its libraries, default build/venv\n"
+    "  --venv=DIR         where install-peers put its libraries, default build/venv in the source tree\n"
     "  --no-real-time     do not ask for FIFO scheduling\n"
     "  --list             cases and implementations\n";
 
-static const implementation *const all[] = {&impl_onnxc, &impl_onednn2,  &impl_onednn3, &impl_libxsmm,
-                                            &impl_mkl,   &impl_openblas, &impl_blis};
+static const implementation *const all[] = {&impl_onnxc,    &impl_onednn2, &impl_onednn3,     &impl_libxsmm, &impl_mkl,
+                                            &impl_openblas, &impl_blis,    &impl_onnxruntime, &impl_openvino};
+static const char *venv = ONNXC_BENCH_SOURCE "/../build/venv";
 enum { NUM_IMPLS = sizeof all / sizeof *all };
 
 bool bench_symbol(void *library, const char *name, void *function) {
@@ -43,6 +44,15 @@ void *bench_library(const char *const *names) {
     library = dlopen(*names, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
   return library;
 }
+
+const char *bench_python(void) {
+  static char *path;
+  if (!path && asprintf(&path, "%s/bin/python", venv) < 0)
+    path = NULL;
+  return path ? path : "";
+}
+
+const char *bench_script(void) { return ONNXC_BENCH_SOURCE "/peers.py"; }
 
 /* Whether `name` is in the list; an empty list has everything. */
 static bool is_selected(const char *list, const char *name) {
@@ -91,7 +101,7 @@ static void set_path(const char *name, const char *folder, const char *file, con
 }
 
 /* What the caller set stays, but for the number of threads. */
-static void prepare_environment(int threads, const char *venv) {
+static void prepare_environment(int threads) {
   char text[64];
   static const char *const counts[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS",
                                        "MKL_NUM_THREADS"};
@@ -165,7 +175,7 @@ int main(int argc, char **argv) {
       {"threads", 1, NULL, THREADS},  {"cores", 1, NULL, CORES}, {"rounds", 1, NULL, ROUNDS},
       {"window-ms", 1, NULL, WINDOW}, {"venv", 1, NULL, VENV},   {"no-real-time", 0, NULL, NO_REAL_TIME},
       {"list", 0, NULL, LIST},        {"help", 0, NULL, 'h'},    {0}};
-  const char *cases = NULL, *dtypes = NULL, *impls = NULL, *core_list = NULL, *venv = "build/venv";
+  const char *cases = NULL, *dtypes = NULL, *impls = NULL, *core_list = NULL;
   measure_options options = {.rounds = 7, .window = 0.03};
   int threads = 1;
   bool real_time = true, want_list = false;
@@ -192,7 +202,7 @@ int main(int argc, char **argv) {
   check_list(dtypes, dtype_name, BENCH_NUM_DTYPES, "dtype");
   check_list(impls, impl_name, NUM_IMPLS, "impl");
   if (!getenv("ONNXC_BENCH_READY")) {
-    prepare_environment(threads, venv);
+    prepare_environment(threads);
     execv("/proc/self/exe", argv);
     perror("onnxc-bench: cannot execute itself");
     return 1;

@@ -7,7 +7,6 @@
  */
 #include "bench.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

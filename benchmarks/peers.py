@@ -1,0 +1,122 @@
+"""ONNX Runtime or OpenVINO, driven by onnxc-bench: a line of JSON in, a line of JSON out; see impl_python.c.
+
+The session, its inputs and its outputs are made once; a window only runs it. The call from Python costs some ten
+microseconds a run, which is part of what is measured.
+"""
+import json
+import os
+import sys
+import time
+
+
+class OnnxRuntime:
+    def __init__(self):
+        import onnxruntime
+
+        self.ort = onnxruntime
+        self.version = onnxruntime.__version__
+
+    def open(self, model, files, cores):
+        ort = self.ort
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = len(cores)
+        options.inter_op_num_threads = 1
+        if len(cores) > 1:  # the calling thread is one of them; processors count from 1
+            affinities = ";".join(str(core + 1) for core in cores[1:])
+            options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        binding = session.io_binding()
+        types = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
+        for spec in session.get_inputs():
+            if spec.type not in types:
+                raise ValueError("not offered: " + spec.type)
+            values = np.fromfile(files[spec.name], types[spec.type]).reshape(spec.shape)
+            binding.bind_ortvalue_input(spec.name, ort.OrtValue.ortvalue_from_numpy(values))
+        spec = session.get_outputs()[0]
+        output_types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
+        output = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, output_types[spec.type])
+        binding.bind_ortvalue_output(spec.name, output)
+        os.sched_setaffinity(0, {cores[0]})
+        return (lambda: session.run_with_iobinding(binding)), (lambda: output.numpy())
+
+
+class OpenVino:
+    def __init__(self):
+        import openvino
+
+        self.ov = openvino
+        self.version = openvino.__version__.split("-")[0]
+
+    def open(self, model, files, cores):
+        ov = self.ov
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": len(cores),
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": "bf16" if self.dtype == "bf16" else "f32",
+        }
+        compiled = ov.Core().compile_model(model, "CPU", config)
+        request = compiled.create_infer_request()
+        for port in compiled.inputs:
+            stored = "uint16" if port.element_type == ov.Type.bf16 else port.element_type.to_dtype()
+            values = np.fromfile(files[port.any_name], stored)
+            tensor = ov.Tensor(port.element_type, port.shape)
+            np.copyto(tensor.data.reshape(-1).view(stored), values)
+            request.set_tensor(port, tensor)
+        bf16 = compiled.outputs[0].element_type == ov.Type.bf16
+
+        def result():
+            data = request.get_output_tensor(0).data
+            return data.view(np.uint16) if bf16 else data
+
+        self.result_is_bf16 = bf16
+        return (lambda: request.infer(share_outputs=True)), result
+
+
+def measure(run, seconds, estimate):
+    count = max(1, round(seconds / estimate)) if estimate else 1
+    start = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - start) / count
+
+
+def main():
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print must not get between the answers
+    try:
+        peer = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}[sys.argv[1]]()
+    except ImportError:
+        return
+    run, estimate = None, 0
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if "version" in request:
+                answer = {"version": peer.version}
+            elif "open" in request:
+                job = request["open"]
+                peer.dtype, peer.result_is_bf16 = job["dtype"], False
+                run, result = peer.open(job["model"], {"a": job["a"], "b": job["b"]}, job["cores"])
+                run()
+                values = np.ascontiguousarray(result())
+                values.tofile(job["c"])
+                answer = {"type": "bfloat16" if peer.result_is_bf16 else str(values.dtype)}
+                estimate = min(measure(run, 0, 0) for _ in range(5))
+            elif "window" in request:
+                answer = {"seconds": measure(run, request["window"], estimate)}
+            else:
+                run, answer = None, {}
+        except Exception as error:  # the benchmark reports it and goes on
+            answer = {"error": str(error).strip().split("\n")[-1][:180]}
+        json.dump(answer, replies)
+        replies.write("\n")
+        replies.flush()
+
+
+try:
+    import numpy as np
+except ImportError:
+    sys.exit(1)
+main()
