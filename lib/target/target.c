@@ -76,10 +76,12 @@ onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc
   int64_t panels = (vectors + tile.vecs - 1) / tile.vecs;
   uint32_t vecs = (uint32_t)((vectors + panels - 1) / panels);
   if (vecs < tile.vecs) {
-    /* vecs * (rows + 1) registers and a broadcast; more than 12 rows bring nothing (latency is long covered) */
-    uint32_t rows = (target->num_vectors - 1) / vecs - 1;
+    /* As many registers as the row fills; more than 12 rows bring nothing (latency is long covered). Half as many
+     * registers don't hold the broadcasts of several steps. */
+    uint32_t rows = (tile.rows + 1) * tile.vecs / vecs - 1;
     tile.rows = rows > 12 ? 12 : rows;
     tile.vecs = vecs;
+    tile.unroll = target->num_vectors < 32 ? 1 : tile.unroll;
   }
   return tile;
 }
