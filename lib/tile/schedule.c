@@ -81,8 +81,28 @@ static double box_cost(const model *m, int vec) {
   return points * ((m->compute->num_reduce ? reduced * inner : 0) + outer);
 }
 
+/* The panels of the packed factor, a layout's last axes `n:width` or `n:width k:kr`: their width in elements, 0 if no
+ * operand of the reduction is blocked. */
+static int64_t panel_width(const model *m, int vec, int64_t *kr) {
+  *kr = 1;
+  for (uint32_t k = 0; k < m->num_accesses; k++) {
+    const onnxc_layout *layout = &m->program->buffers.data[m->accesses[k].buffer].layout;
+    uint32_t axes = layout->num_axes;
+    if (!m->accesses[k].in_reduction || !m->accesses[k].depends[vec] || axes < 2 || !layout->axis_size[axes - 1])
+      continue;
+    bool dot = layout->axis_size[axes - 2] && layout->axis_dim[axes - 2] != layout->axis_dim[axes - 1];
+    *kr = dot ? layout->axis_size[axes - 1] : 1;
+    return layout->axis_size[axes - (dot ? 2 : 1)];
+  }
+  return 0;
+}
+
 static int choose_vec(const model *m) {
   int best = -1;
+  int64_t kr;
+  for (uint32_t k = 0; k < m->compute->num_parallel; k++)
+    if (m->compute->contraction.role[k] == ONNXC_ROLE_N && panel_width(m, (int)k, &kr) && kr > 1)
+      return (int)k; /* packed for dot products */
   double least = box_cost(m, -1);
   for (uint32_t k = 0; k < m->num_indices; k++) {
     if ((k >= m->compute->num_parallel && !m->free_order) || (m->known[k] && m->extent[k] < 2))
@@ -141,22 +161,6 @@ static uint32_t balanced(const model *m, int row, uint32_t rows) {
 }
 
 static uint32_t at_most(int64_t wanted, int64_t limit) { return (uint32_t)(wanted < limit ? wanted : limit); }
-
-/* The panels of the packed factor, a layout's last axes `n:width` or `n:width k:kr`: their width in elements, 0 if no
- * operand of the reduction is blocked. */
-static int64_t panel_width(const model *m, int vec, int64_t *kr) {
-  *kr = 1;
-  for (uint32_t k = 0; k < m->num_accesses; k++) {
-    const onnxc_layout *layout = &m->program->buffers.data[m->accesses[k].buffer].layout;
-    uint32_t axes = layout->num_axes;
-    if (!m->accesses[k].in_reduction || !m->accesses[k].depends[vec] || axes < 2 || !layout->axis_size[axes - 1])
-      continue;
-    bool dot = layout->axis_size[axes - 2] && layout->axis_dim[axes - 2] != layout->axis_dim[axes - 1];
-    *kr = dot ? layout->axis_size[axes - 1] : 1;
-    return layout->axis_size[axes - (dot ? 2 : 1)];
-  }
-  return 0;
-}
 
 /* An index that runs along the memory of a load that vec jumps through: then squares of rows and lanes are transposed
  * in registers. */
