@@ -41,6 +41,17 @@ expect 0 "mlp.o: object" "$onnxc" compile mlp/model.onnx -o mlp.o -v
 expect 0 "" test -s mlp.h
 expect 0 "share_of_peak" "$onnxc" bench --json --duration=0.2 mlp/model.onnx
 expect 0 "load and compile" "$onnxc" bench --no-peak --duration=0.1 mlp.so
+expect 0 "(now in the cache)" "$onnxc" bench --no-peak --duration=0.1 --cache=programs mlp/model.onnx
+expect 0 "(from the cache)" "$onnxc" bench --no-peak --duration=0.1 --cache=programs mlp/model.onnx
+expect 0 '"cached": true' "$onnxc" bench --no-peak --json --duration=0.1 --cache=programs mlp/model.onnx
+expect 0 "y: f32[16, 64]" env XDG_CACHE_HOME="$work/caches" "$onnxc" run --cache mlp/model.onnx --input x=random:3 --output-dir cached
+expect 0 "1 passed" env XDG_CACHE_HOME= HOME="$work/home" "$onnxc" verify --cache mlp
+expect 0 "" test -d caches/onnxc -a -d home/.cache/onnxc
+expect 0 "y: f32[16, 64]" env XDG_CACHE_HOME="$work/caches" "$onnxc" run --cache mlp/model.onnx --input x=random:3 --output-dir again
+expect 0 "" cmp jit/y.npy cached/y.npy
+expect 0 "" cmp jit/y.npy again/y.npy
+expect 0 "(the cache cannot be written)" "$onnxc" bench --no-peak --duration=0.1 --cache=mlp/model.onnx mlp/model.onnx
+expect 2 "--cache needs a directory" env -u HOME XDG_CACHE_HOME=relative "$onnxc" run --cache mlp/model.onnx
 expect 0 "3 Gemm" "$onnxc" inspect mlp/model.onnx
 expect 0 '"Gemm": 3' "$onnxc" inspect --json mlp/model.onnx
 expect 0 "digraph" "$onnxc" inspect --dot mlp/model.onnx
