@@ -63,55 +63,47 @@ static onnxc_value corrected(onnxc_importer *in, onnxc_value product, const fact
   return product;
 }
 
-/* What broadcasts against the product must not make it larger. */
-static bool fits(onnxc_importer *in, onnxc_value parameter, const onnxc_value_info *product) {
-  if (!parameter.i)
-    return true;
-  onnxc_graph *graph = in->graph;
-  const onnxc_value_info *info = onnxc_value_of(graph, parameter);
-  bool good = info->rank <= product->rank;
-  for (uint32_t d = 0; good && d < info->rank; d++) {
-    onnxc_dim dim = info->dims[d];
-    good = onnxc_dim_is(&graph->dims, dim, 1) ||
-           onnxc_build_same_dim(graph, in->where, dim, product->dims[product->rank - info->rank + d], NULL);
-  }
-  if (!good)
-    onnxc_import_error(in, ONNXC_BAD_INPUT, "a scale or zero point that does not fit the result");
-  return good;
-}
-
 /* ---- matrices ---- */
 
-/* A scale or zero point of a's rows as it broadcasts against the product; one of b's columns does as it is. */
-static onnxc_value of_rows(onnxc_importer *in, onnxc_value parameter, onnxc_value b) {
+/* A scale or zero point of the rows of a, or of the columns of b, as it broadcasts against the product; a factor that
+ * is a vector has neither. */
+static onnxc_value of_lines(onnxc_importer *in, onnxc_value parameter, onnxc_value a, onnxc_value b, bool rows) {
   onnxc_graph *graph = in->graph;
-  if (!parameter.i || onnxc_value_of(graph, parameter)->rank != 1 || onnxc_value_of(graph, b)->rank < 2)
+  uint32_t a_rank = onnxc_value_of(graph, a)->rank, b_rank = onnxc_value_of(graph, b)->rank;
+  if (!parameter.i || onnxc_value_of(graph, parameter)->rank != 1)
+    return parameter;
+  if ((rows ? a_rank : b_rank) < 2)
+    return onnxc_import_scalar(in, parameter);
+  if (!rows || b_rank < 2)
     return parameter;
   onnxc_dim dims[2] = {onnxc_value_of(graph, parameter)->dims[0], onnxc_dim_const(&graph->dims, 1)};
   return onnxc_build_reshape(graph, in->where, parameter, 2, dims);
 }
 
-static onnxc_value multiply(onnxc_importer *in, const factor *given_a, const factor *b) {
+static onnxc_value multiply(onnxc_importer *in, const factor *given_a, const factor *given_b) {
   onnxc_graph *graph = in->graph;
-  factor a = {given_a->value, of_rows(in, given_a->zero, b->value)};
-  onnxc_value product = onnxc_build_matmul_i32(graph, in->where, a.value, b->value), a_sum = {0}, b_sum = {0};
+  onnxc_value product = onnxc_build_matmul_i32(graph, in->where, given_a->value, given_b->value), a_sum = {0},
+              b_sum = {0};
   if (!product.i)
     return product;
+  factor a = {given_a->value, of_lines(in, given_a->zero, given_a->value, given_b->value, true)};
+  factor b = {given_b->value, of_lines(in, given_b->zero, given_a->value, given_b->value, false)};
   const onnxc_value_info info = *onnxc_value_of(graph, product), x = *onnxc_value_of(graph, a.value),
-                         y = *onnxc_value_of(graph, b->value);
-  if (!fits(in, a.zero, &info) || !fits(in, b->zero, &info))
+                         y = *onnxc_value_of(graph, b.value);
+  bool failed = (given_a->zero.i && !a.zero.i) || (given_b->zero.i && !b.zero.i);
+  if (failed || !onnxc_import_fits(in, a.zero, &info) || !onnxc_import_fits(in, b.zero, &info))
     return (onnxc_value){0};
   bool keep = x.rank > 1 && y.rank > 1, reduce[ONNXC_MAX_RANK] = {false};
-  if (b->zero.i) {
+  if (b.zero.i) {
     reduce[x.rank - 1] = true;
     a_sum = sum_over(in, a.value, reduce, keep);
     reduce[x.rank - 1] = false;
   }
   if (a.zero.i) {
     reduce[y.rank > 1 ? y.rank - 2 : 0] = true;
-    b_sum = sum_over(in, b->value, reduce, keep);
+    b_sum = sum_over(in, b.value, reduce, keep);
   }
-  return corrected(in, product, &a, a_sum, b, b_sum, x.dims[x.rank - 1]);
+  return corrected(in, product, &a, a_sum, &b, b_sum, x.dims[x.rank - 1]);
 }
 
 onnxc_status onnxc_import_MatMulInteger(onnxc_importer *in) {
@@ -125,12 +117,13 @@ onnxc_status onnxc_import_QLinearMatMul(onnxc_importer *in) {
   factor a, b;
   if (!read_factor(in, 0, 2, &a) || !read_factor(in, 3, 5, &b))
     return onnxc_import_done(in, 0, (onnxc_value){0});
-  onnxc_value a_scale = of_rows(in, onnxc_import_scale(in, 1), b.value), b_scale = onnxc_import_scale(in, 4);
+  onnxc_value a_scale = of_lines(in, onnxc_import_scale(in, 1), a.value, b.value, true);
+  onnxc_value b_scale = of_lines(in, onnxc_import_scale(in, 4), a.value, b.value, false);
   onnxc_value y_scale = onnxc_import_scalar(in, onnxc_import_scale(in, 6)), sum = multiply(in, &a, &b);
   if (!sum.i)
     return onnxc_import_done(in, 0, sum);
   const onnxc_value_info info = *onnxc_value_of(in->graph, sum);
-  if (!fits(in, a_scale, &info) || !fits(in, b_scale, &info))
+  if (!onnxc_import_fits(in, a_scale, &info) || !onnxc_import_fits(in, b_scale, &info))
     return onnxc_import_done(in, 0, (onnxc_value){0});
   return onnxc_import_done(in, 0, onnxc_import_requantize(in, sum, a_scale, b_scale, y_scale, 7));
 }
@@ -178,15 +171,15 @@ static onnxc_value convolve(onnxc_importer *in, const factor *x, const factor *w
   if (!onnxc_import_convolution(in, x->value, w->value, &conv))
     return (onnxc_value){0};
   conv.i32 = true;
-  if (x->zero.i && onnxc_value_of(graph, x->zero)->rank)
-    return onnxc_build_error(graph, ONNXC_BAD_INPUT, in->where, "a zero point of x that is no scalar");
-  conv.pad_value = x->zero;
-  onnxc_value product = onnxc_build_conv(graph, in->where, x->value, w->value, bias, &conv), x_sum = {0}, w_sum = {0};
-  if (!product.i)
-    return product;
+  factor image = {x->value, onnxc_import_scalar(in, x->zero)};
+  conv.pad_value = image.zero;
+  onnxc_value product = onnxc_build_conv(graph, in->where, image.value, w->value, bias, &conv), x_sum = {0},
+              w_sum = {0};
+  if (!product.i || (x->zero.i && !image.zero.i))
+    return (onnxc_value){0};
   const onnxc_value_info info = *onnxc_value_of(graph, product), weights = *onnxc_value_of(graph, w->value);
   factor filter = {w->value, of_channels(in, w->zero, conv.spatial)};
-  if (!fits(in, filter.zero, &info))
+  if (!onnxc_import_fits(in, filter.zero, &info))
     return (onnxc_value){0};
   onnxc_dim count = onnxc_dim_const(&graph->dims, 1);
   bool reduce[ONNXC_MAX_RANK] = {false};
@@ -198,7 +191,7 @@ static onnxc_value convolve(onnxc_importer *in, const factor *x, const factor *w
     w_sum = of_channels(in, sum_over(in, w->value, reduce, false), conv.spatial);
   if (w->zero.i)
     x_sum = window_sums(in, x->value, &weights, &conv);
-  return corrected(in, product, x, x_sum, &filter, w_sum, count);
+  return corrected(in, product, &image, x_sum, &filter, w_sum, count);
 }
 
 onnxc_status onnxc_import_ConvInteger(onnxc_importer *in) {
@@ -219,7 +212,7 @@ onnxc_status onnxc_import_QLinearConv(onnxc_importer *in) {
   onnxc_value x_scale = onnxc_import_scalar(in, onnxc_import_scale(in, 1)),
               y_scale = onnxc_import_scalar(in, onnxc_import_scale(in, 6));
   onnxc_value w_scale = of_channels(in, onnxc_import_scale(in, 4), info.rank - 2);
-  if (!fits(in, w_scale, &info))
+  if (!onnxc_import_fits(in, w_scale, &info))
     return onnxc_import_done(in, 0, (onnxc_value){0});
   return onnxc_import_done(in, 0, onnxc_import_requantize(in, sum, x_scale, w_scale, y_scale, 7));
 }

@@ -52,6 +52,24 @@ onnxc_value onnxc_import_unvector(onnxc_importer *in, onnxc_value value) {
                                                                                         : value;
 }
 
+bool onnxc_import_fits(onnxc_importer *in, onnxc_value parameter, const onnxc_value_info *of) {
+  if (!parameter.i)
+    return true;
+  onnxc_graph *graph = in->graph;
+  const onnxc_value_info info = *onnxc_value_of(graph, parameter);
+  if (info.rank > of->rank) {
+    onnxc_import_error(in, ONNXC_BAD_INPUT, "a scale or zero point of rank %u, not at most %u", info.rank, of->rank);
+    return false;
+  }
+  for (uint32_t d = 0; d < info.rank; d++) {
+    onnxc_dim dims[2] = {of->dims[of->rank - info.rank + d], info.dims[d]}, extent;
+    if (!onnxc_build_broadcast_dim(graph, in->where, 2, dims, &extent) ||
+        !onnxc_build_same_dim(graph, in->where, extent, dims[0], NULL))
+      return false;
+  }
+  return true;
+}
+
 /* A scale or zero point of input 0, in a form that broadcasts against it. */
 static onnxc_value spread(onnxc_importer *in, onnxc_value parameter) {
   onnxc_graph *graph = in->graph;
@@ -70,11 +88,10 @@ static onnxc_value spread(onnxc_importer *in, onnxc_value parameter) {
     if (info.rank != 1)
       return onnxc_build_error(graph, ONNXC_BAD_INPUT, in->where, "a scale or zero point of rank %u without block_size",
                                info.rank);
-    if (!onnxc_build_same_dim(graph, in->where, info.dims[0], x.dims[axis], NULL))
-      return (onnxc_value){0};
     for (uint32_t d = 0; d < x.rank; d++)
       dims[d] = d == (uint32_t)axis ? info.dims[0] : onnxc_dim_const(&graph->dims, 1);
-    return onnxc_build_reshape(graph, in->where, parameter, x.rank, dims);
+    parameter = onnxc_build_reshape(graph, in->where, parameter, x.rank, dims);
+    return onnxc_import_fits(in, parameter, &x) ? parameter : (onnxc_value){0};
   }
   if (block < 0 || block > INT32_MAX || info.rank != x.rank)
     return onnxc_build_error(graph, ONNXC_BAD_INPUT, in->where, "a scale or zero point of rank %u with block_size %lld",

@@ -19,6 +19,10 @@ onnxc_value onnxc_import_scale(onnxc_importer *in, uint32_t k);
 /* A vector of one element becomes a scalar; all else, none too, stays. */
 onnxc_value onnxc_import_unvector(onnxc_importer *in, onnxc_value value);
 
+/* Whether a scale or zero point (or none) broadcasts against `of` without making it larger: an error if it cannot, a
+ * constraint where a run decides. */
+bool onnxc_import_fits(onnxc_importer *in, onnxc_value parameter, const onnxc_value_info *of);
+
 /* The numbers that input k stands for: a byte, its scale k + 1 and its zero point k + 2, which may be omitted. Both are
  * scalars. */
 onnxc_value onnxc_import_dequantized(onnxc_importer *in, uint32_t k);
