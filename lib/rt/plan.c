@@ -287,6 +287,8 @@ int onnxc_rt_needed_workspace(onnxc_rt_state *state, size_t *needed) {
   for (int thread = 0; thread < state->threads; thread++)
     if (!onnxc_rt_add_bytes(needed, 1, state->program->scratch_size))
       return onnxc_rt_fail(state->run, ONNXC_BAD_INPUT, "the workspace's size overflows");
+  if (!onnxc_rt_add_bytes(needed, state->threads, 2 * (int64_t)sizeof(onnxc_rt_queue)))
+    return onnxc_rt_fail(state->run, ONNXC_BAD_INPUT, "the workspace's size overflows");
   return ONNXC_OK;
 }
 

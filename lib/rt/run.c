@@ -193,11 +193,32 @@ static int run_stage(const onnxc_rt_state *state, const onnxc_rt_stage *stage) {
              : ONNXC_OK;
 }
 
-/* One thread of a team: all go through the same stages, each does its slice; thread 0 also opens segments. */
+/* Where the next step behind the first begins. */
+static int64_t take(onnxc_rt_queue *queue, int64_t step) {
+  return step + __atomic_fetch_add(&queue->taken, step, __ATOMIC_RELAXED);
+}
+
+/* A thread's part of a stage, which is the same in every run and, for equal grids, in every stage; then what is left of
+ * the others' parts, since tasks differ and so do cores. The first step of a part is always its own thread's. */
+static void run_part(const onnxc_rt_state *state, const onnxc_rt_stage *stage, int64_t parts, int thread,
+                     onnxc_rt_queue *queues) {
+  enum { STEPS = 8 };
+  int64_t tasks = state->values[stage->tasks_dim];
+  for (int64_t k = 0; k < parts; k++) {
+    int64_t part = (thread + k) % parts, start = part_start(tasks, parts, part);
+    int64_t size = part_start(tasks, parts, part + 1) - start, step = (size + STEPS - 1) / STEPS;
+    int64_t at = k == 0 ? 0 : take(&queues[part], step);
+    for (; at < size; at = take(&queues[part], step))
+      run_tasks(state, stage, start + at, start + (at + step < size ? at + step : size), thread);
+  }
+}
+
+/* One thread of a team: all go through the same stages, each does its part; thread 0 also opens segments. */
 static void run_member(void *arg, int thread, int threads, void (*barrier)(void)) {
   onnxc_rt_state *state = arg;
   const onnxc_rt_program *program = state->program;
   int32_t segment = 0;
+  int turn = 0; /* of the queues */
   for (int64_t k = 0; k < program->num_stages; k++) {
     const onnxc_rt_stage *stage = &program->stages[k];
     while (segment < stage->segment) {
@@ -208,9 +229,15 @@ static void run_member(void *arg, int thread, int threads, void (*barrier)(void)
       if (state->status != ONNXC_OK)
         return;
     }
-    int64_t tasks = state->values[stage->tasks_dim], parts = threads_of(state, stage, threads);
-    if (thread < parts)
-      run_tasks(state, stage, part_start(tasks, parts, thread), part_start(tasks, parts, thread + 1), thread);
+    int64_t parts = threads_of(state, stage, threads);
+    if (parts > 1) {
+      if (thread < parts)
+        run_part(state, stage, parts, thread, state->queues[turn]);
+      turn = 1 - turn; /* whose users have all passed a barrier */
+      state->queues[turn][thread].taken = 0;
+    } else if (thread == 0) {
+      run_tasks(state, stage, 0, state->values[stage->tasks_dim], 0);
+    }
     bool thread_0_goes_on = parts == 1 && k + 1 < program->num_stages && stage[1].segment == stage->segment &&
                             threads_of(state, &stage[1], threads) == 1;
     if (!thread_0_goes_on)
@@ -274,12 +301,16 @@ static int run_started(onnxc_rt_state *state) {
   }
   onnxc_rt_slots_size(state, 0, &slots);
   state->scratch = base + tables + slots;
+  state->queues[0] = (void *)(base + needed - 2 * (size_t)state->threads * sizeof(onnxc_rt_queue));
+  state->queues[1] = state->queues[0] + state->threads;
   state->rest = base + needed;
   state->rest_size = run->workspace_size - needed;
   status = begin_segment(state, 0, base + tables);
   if (status != ONNXC_OK)
     return status;
   if (state->threads > 1 && !run->parallel_for && needs_team(state)) {
+    for (int k = 0; k < state->threads; k++)
+      state->queues[0][k].taken = 0;
     state->program->team(state->threads, run_member, state);
     return state->status;
   }

@@ -5,7 +5,7 @@
  * needs:
  *
  *     dim values | buffer addresses | slot addresses | the stages' lists | slots of segment 0 | scratch x threads |
- * rest
+ *     queues | rest
  *
  * Slots of later segments take from the rest, then from run->allocate.
  *
@@ -22,6 +22,11 @@
 
 enum { ONNXC_RT_ALIGN = 64 };
 
+/* How many tasks of a thread's part are taken, but for its first step; in a cache line of its own. */
+typedef struct onnxc_rt_queue {
+  _Alignas(ONNXC_RT_ALIGN) int64_t taken;
+} onnxc_rt_queue;
+
 typedef struct onnxc_rt_state {
   const onnxc_rt_program *program;
   const unsigned char *weights;
@@ -32,7 +37,8 @@ typedef struct onnxc_rt_state {
   void **list_pointers;     /* program->buffer_lists, resolved */
   int64_t *list_values;     /* program->dim_lists, resolved */
   unsigned char *scratch;
-  unsigned char *rest; /* of the workspace */
+  onnxc_rt_queue *queues[2]; /* one a thread; two sets, that one is set back while the other is in use */
+  unsigned char *rest;       /* of the workspace */
   size_t rest_size;
   int threads;
   int status;
