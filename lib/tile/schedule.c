@@ -10,7 +10,7 @@
  * Costs are in rough vector instructions; only their order matters.
  */
 #include "tile/access.h"
-#include "tile/tile.h"
+#include "tile/dot.h"
 
 #include <stdlib.h>
 
@@ -86,11 +86,14 @@ static double box_cost(const model *m, int vec) {
 static int64_t panel_width(const model *m, int vec, int64_t *kr) {
   *kr = 1;
   for (uint32_t k = 0; k < m->num_accesses; k++) {
-    const onnxc_layout *layout = &m->program->buffers.data[m->accesses[k].buffer].layout;
+    const onnxc_buffer *buffer = &m->program->buffers.data[m->accesses[k].buffer];
+    const onnxc_layout *layout = &buffer->layout;
     uint32_t axes = layout->num_axes;
     if (!m->accesses[k].in_reduction || !m->accesses[k].depends[vec] || axes < 2 || !layout->axis_size[axes - 1])
       continue;
-    bool dot = layout->axis_size[axes - 2] && layout->axis_dim[axes - 2] != layout->axis_dim[axes - 1];
+    /* A dot product takes 32 bits of narrow elements in a lane. */
+    bool dot = layout->axis_size[axes - 2] && layout->axis_dim[axes - 2] != layout->axis_dim[axes - 1] &&
+               layout->axis_size[axes - 1] > 1 && layout->axis_size[axes - 1] * onnxc_dtype_bytes(buffer->dtype) == 4;
     *kr = dot ? layout->axis_size[axes - 1] : 1;
     return layout->axis_size[axes - (dot ? 2 : 1)];
   }
@@ -300,4 +303,7 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt) {
   if (s->vec < 0)
     s->vecs = 1;
   choose_order(&m, s);
+  onnxc_dot dot;
+  if (s->kr > 1 && onnxc_dot_of(program, stmt, &dot))
+    s->kr = 1; /* packed for dot products, but read in another way */
 }
