@@ -332,6 +332,10 @@ static void drop_guard(onnxc_graph *graph, onnxc_node_info *node, onnxc_expr gua
   onnxc_compute *compute = ONNXC_NEW(graph->arena, onnxc_compute);
   *compute = *node->compute;
   compute->element[0] = without_guard(pool, compute->element[0], guarded, plain);
+  if (compute->contraction.valid && compute->contraction.a == (uint32_t)load.imm)
+    compute->contraction.a = operand;
+  else if (compute->contraction.valid && compute->contraction.b == (uint32_t)load.imm)
+    compute->contraction.b = operand;
   node->compute = compute;
 }
 
@@ -394,8 +398,10 @@ static void drop_unread_operands(onnxc_graph *graph, onnxc_node_info *node) {
   c->element[0] = onnxc_expr_rewrite(&graph->exprs, c->element[0], renumber_leaf, map);
   c->init[0] = onnxc_expr_rewrite(&graph->exprs, c->init[0], renumber_leaf, map);
   c->finish[0] = onnxc_expr_rewrite(&graph->exprs, c->finish[0], renumber_leaf, map);
-  if (c->contraction.valid)
-    onnxc_recognise_contraction(graph, c, node->inputs);
+  if (c->contraction.valid) {
+    c->contraction.a = map[c->contraction.a];
+    c->contraction.b = map[c->contraction.b];
+  }
 }
 
 static void give_halos(layouter *l) {
@@ -410,6 +416,7 @@ static void give_halos(layouter *l) {
     onnxc_expr guarded[2];
     onnxc_factor factors[2];
     uint32_t count = node->op == ONNXC_OP_COMPUTE ? guarded_loads(&graph->exprs, node->compute, guarded, factors) : 0;
+    bool square = count && node->compute->contraction.a == node->compute->contraction.b;
     for (uint32_t k = 0; k < count; k++) {
       uint32_t operand = (uint32_t)onnxc_exprs_node(&graph->exprs, factors[k].load)->imm;
       onnxc_value value = onnxc_node_of(graph, handle)->inputs[operand];
@@ -438,6 +445,8 @@ static void give_halos(layouter *l) {
       }
     }
     node = onnxc_node_of(graph, handle);
+    if (count && node->compute->contraction.valid && square) /* the factors are two operands now, perhaps */
+      onnxc_recognise_contraction(graph, node->compute, node->inputs);
     if (count)
       drop_unread_operands(graph, node);
     ONNXC_PUSH(graph->arena, l->order, handle);

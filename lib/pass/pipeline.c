@@ -3,11 +3,12 @@
  * Sizes first (infer), then what they make constant (fold), so that simplify and dce see the graph that is left.
  * Composites are expanded after the first round, whole, and the computes of the expansion are cleaned
  * up once more. Elementwise work is fused before contractions are recognised: padding and transposes
- * reach the factors that way. Layouts need roles, packing needs layouts.
+ * reach the factors that way. Layouts need roles; halos take guards off factors, so that dot products can
+ * be made (signs) and packed for (pack).
  */
 #include "pass/pass.h"
 
 const char onnxc_pipeline[] = "infer,fold,simplify,dce,"
                               "expand,fold,simplify,dce,"
                               "fuse,simplify,dce,"
-                              "recognise,layout,pack,dce";
+                              "recognise,layout,signs,pack,dce";
