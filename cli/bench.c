@@ -16,7 +16,7 @@
 #include <sys/resource.h>
 
 static const char help[] = "usage: onnxc bench MODEL [options]       MODEL: .onnx, or a compiled .so\n"
-                           "  --threads=N        default 1\n"
+                           "  --threads=N, --affinity=close|spread|none  as for run\n"
                            "  --duration=SECONDS default 2\n"
                            "  --input NAME=FILE  as for run; random data for inputs not given\n"
                            "  --no-peak          do not measure the peak\n"
@@ -164,11 +164,12 @@ static int profile(bench *b) {
 }
 
 int cli_bench(command *cli, int argc, char **argv) {
-  enum { INPUT = CLI_FIRST_OWN, THREADS, DURATION, NO_PEAK, JSON, PROFILE };
+  enum { INPUT = CLI_FIRST_OWN, THREADS, AFFINITY, DURATION, NO_PEAK, JSON, PROFILE };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS,
                                         CLI_CACHE_OPTION,
                                         {"input", 1, NULL, INPUT},
                                         {"threads", 1, NULL, THREADS},
+                                        {"affinity", 1, NULL, AFFINITY},
                                         {"duration", 1, NULL, DURATION},
                                         {"no-peak", 0, NULL, NO_PEAK},
                                         {"json", 0, NULL, JSON},
@@ -190,6 +191,10 @@ int cli_bench(command *cli, int argc, char **argv) {
       if (!cli_parse_int(optarg, 1, 4096, &threads))
         return cli_usage(cli, "--threads wants a number, not '%s'", optarg);
       break;
+    case AFFINITY:
+      if (!cli_set_affinity(optarg))
+        return cli_usage(cli, "--affinity wants close, spread or none, not '%s'", optarg);
+      break;
     case DURATION:
       if (!cli_parse_double(optarg, &b.duration))
         return cli_usage(cli, "--duration wants seconds, not '%s'", optarg);
@@ -202,6 +207,8 @@ int cli_bench(command *cli, int argc, char **argv) {
     return cli_usage(cli, "it wants one model; see onnxc bench --help");
   b.path = argv[optind];
   b.threads = (int)threads;
+  if (threads > 1)
+    cli_bind_threads();
   status = cli_session_open(cli, &b.session, b.path, &options.options, NULL);
   if (status == 0) {
     onnxc_tensor *inputs = ONNXC_NEW_ARRAY(&cli->arena, onnxc_tensor, b.session.info->num_inputs + 1);

@@ -14,7 +14,8 @@ static const char help[] =
     "                     there is one input\n"
     "  --output-dir DIR   write NAME.npy for each output\n"
     "  --reference        the reference evaluator instead of compiled code\n"
-    "  --threads=N\n"
+    "  --threads=N, --affinity=close|spread|none  default 1, close: each thread on a core, unless the environment\n"
+    "                     (OMP_PROC_BIND, ..) says where\n"
     "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n" CLI_CACHE_HELP;
 
 static void show_output(command *cli, const onnxc_tensor_info *info, const onnxc_tensor *tensor) {
@@ -55,13 +56,14 @@ static int write_outputs(command *cli, const cli_session *session, const char *d
 }
 
 int cli_run(command *cli, int argc, char **argv) {
-  enum { INPUT = CLI_FIRST_OWN, OUTPUT_DIR, REFERENCE, THREADS };
+  enum { INPUT = CLI_FIRST_OWN, OUTPUT_DIR, REFERENCE, THREADS, AFFINITY };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS,
                                         CLI_CACHE_OPTION,
                                         {"input", 1, NULL, INPUT},
                                         {"output-dir", 1, NULL, OUTPUT_DIR},
                                         {"reference", 0, NULL, REFERENCE},
                                         {"threads", 1, NULL, THREADS},
+                                        {"affinity", 1, NULL, AFFINITY},
                                         {0}};
   cli_options options = {0};
   ONNXC_VEC(const char *) specs = {0};
@@ -79,12 +81,18 @@ int cli_run(command *cli, int argc, char **argv) {
       if (!cli_parse_int(optarg, 1, 4096, &threads))
         return cli_usage(cli, "--threads wants a number, not '%s'", optarg);
       break;
+    case AFFINITY:
+      if (!cli_set_affinity(optarg))
+        return cli_usage(cli, "--affinity wants close, spread or none, not '%s'", optarg);
+      break;
     default: status = cli_option(cli, &options, c, optarg);
     }
   if (status != 0)
     return status;
   if (argc - optind != 1)
     return cli_usage(cli, "it wants one model; see onnxc run --help");
+  if (threads > 1)
+    cli_bind_threads();
   cli_session session;
   status = cli_session_open(cli, &session, argv[optind], &options.options, NULL);
   if (status == 0) {

@@ -52,6 +52,28 @@ expect 0 "" cmp jit/y.npy cached/y.npy
 expect 0 "" cmp jit/y.npy again/y.npy
 expect 0 "(the cache cannot be written)" "$onnxc" bench --no-peak --duration=0.1 --cache=mlp/model.onnx mlp/model.onnx
 expect 2 "--cache needs a directory" env -u HOME XDG_CACHE_HOME=relative "$onnxc" run --cache mlp/model.onnx
+
+# ---- threads: on cores of their own, unless someone says otherwise ----
+expect 0 "" "$onnxc" gen gemm -o wide.onnx --m=600 --n=256 --k=256
+expect 0 "" "$onnxc" compile wide.onnx -o wide --threads=2
+export OMP_AFFINITY_FORMAT='on %A'
+places() { # places WANT COMMAND...: on how many different sets of CPUs the threads of a run are
+  local want=$1
+  shift
+  expect 0 "places: $want" sh -c 'echo "places: $(OMP_DISPLAY_AFFINITY=true "$@" 2>&1 | grep "^on " | sort -u | wc -l)"' sh "$@"
+}
+two=$(($(nproc) > 1 ? 2 : 1))
+places $two "$onnxc" run wide.onnx --threads=2
+places $two "$onnxc" bench wide.onnx --threads=2 --affinity=spread --duration=0.05
+places 1 "$onnxc" run wide.onnx --threads=2 --affinity=none
+places 1 env OMP_PROC_BIND=false "$onnxc" run wide.onnx --threads=2
+places $two ./wide --threads=2
+places 1 env OMP_PROC_BIND=false ./wide --threads=2
+places 0 "$onnxc" run wide.onnx
+places 0 "$onnxc" run mlp/model.onnx --threads=2 # too small for two
+expect 2 "--affinity wants close, spread or none" "$onnxc" run wide.onnx --affinity=far
+
+# ---- looking at models ----
 expect 0 "3 Gemm" "$onnxc" inspect mlp/model.onnx
 expect 0 '"Gemm": 3' "$onnxc" inspect --json mlp/model.onnx
 expect 0 "digraph" "$onnxc" inspect --dot mlp/model.onnx

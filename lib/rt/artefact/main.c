@@ -316,6 +316,10 @@ int main(int argc, char **argv) {
   options o;
   int status = parse(&o, argc, argv);
   const onnxc_model_info *info = onnxc_entry_describe();
+  if (o.threads > 1 && !getenv("KMP_AFFINITY")) { /* each thread on a core, unless the user knows better */
+    setenv("OMP_PROC_BIND", "close", 0);
+    setenv("OMP_PLACES", "cores", 0);
+  }
   if (status == ONNXC_OK && (info->num_inputs > MAX_INPUTS || info->num_outputs > MAX_INPUTS))
     status = complain(ONNXC_UNSUPPORTED, "too many inputs or outputs for this command", NULL);
   if (status == ONNXC_OK)
