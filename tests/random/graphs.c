@@ -17,6 +17,17 @@ uint32_t random_below(random_numbers *random, uint32_t n) {
 
 float random_float(random_numbers *random) { return (float)random_below(random, 1U << 16) / (float)(1 << 15) - 1; }
 
+void *random_data(onnxc_arena *arena, onnxc_dtype dtype, int64_t count, random_numbers *random) {
+  size_t bytes = onnxc_dtype_bytes(dtype);
+  char *data = ONNXC_NEW_ARRAY(arena, char, (size_t)count *bytes + 1);
+  for (int64_t i = 0; i < count; i++)
+    if (onnxc_dtype_is_float(dtype))
+      onnxc_scalar_from_f64(dtype, data + (size_t)i * bytes, (double)random_float(random));
+    else
+      onnxc_scalar_from_i64(dtype, data + (size_t)i * bytes, random_below(random, 256));
+  return data;
+}
+
 typedef struct maker {
   onnxc_graph *graph;
   random_numbers random;

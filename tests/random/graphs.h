@@ -7,6 +7,8 @@
 /* Adds inputs f32[N, c, H, W] (dims symbolic or not: N may be 0, H and W are at least 5), nodes and outputs to an
  * empty graph. Equal seeds give equal graphs. */
 void random_graph(onnxc_graph *graph, uint32_t seed);
+/* The same for one sum of products; inputs of many types. */
+void random_product(onnxc_graph *graph, uint32_t seed);
 
 /* The generator behind it: 0 .. n-1, and a number in -1 .. 1. */
 typedef struct random_numbers {
@@ -14,5 +16,7 @@ typedef struct random_numbers {
 } random_numbers;
 uint32_t random_below(random_numbers *random, uint32_t n);
 float random_float(random_numbers *random);
+/* Numbers in -1 .. 1 for floats, any bytes for integers of one byte. */
+void *random_data(onnxc_arena *arena, onnxc_dtype dtype, int64_t count, random_numbers *random);
 
 #endif

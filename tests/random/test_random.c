@@ -53,11 +53,7 @@ static void make_input(bench *b, uint32_t k, const int64_t *symbols, onnxc_array
   *array = (onnxc_array){.dtype = info->dtype, .rank = info->rank};
   for (uint32_t d = 0; d < info->rank; d++)
     cr_assert(onnxc_dim_eval(&b->graph.dims, info->dims[d], symbols, &array->dims[d]));
-  int64_t count = onnxc_array_count(array);
-  float *data = ONNXC_NEW_ARRAY(&b->arena, float, count + 1);
-  for (int64_t i = 0; i < count; i++)
-    data[i] = random_float(&b->random);
-  array->data = data;
+  array->data = random_data(&b->arena, info->dtype, onnxc_array_count(array), &b->random);
 }
 
 static void evaluate(bench *b) {
@@ -175,8 +171,9 @@ static void run(bench *b, int round) {
   }
 }
 
-/* `source` is text, or NULL for the random graph of `seed`. */
-static void check(const char *name, const char *source, uint32_t seed, const onnxc_target *target) {
+/* `source` is text, or NULL for the random graph that `make` makes of `seed`. */
+static void check(const char *name, const char *source, void (*make)(onnxc_graph *graph, uint32_t seed), uint32_t seed,
+                  const onnxc_target *target) {
   static bench b;
   memset(&b, 0, sizeof b);
   b.name = name;
@@ -188,7 +185,7 @@ static void check(const char *name, const char *source, uint32_t seed, const onn
   if (source)
     ok(&b, onnxc_graph_parse(&b.graph, name, source, strlen(source)), "text");
   else
-    random_graph(&b.graph, seed);
+    make(&b.graph, seed);
   ok(&b, onnxc_graph_verify(&b.graph, name), "the graph");
   evaluate(&b);
   compile(&b, target);
@@ -247,20 +244,41 @@ static const struct {
 
 Test(random, known_texts) {
   for (size_t k = 0; k < sizeof known / sizeof *known; k++)
-    check(known[k].name, known[k].text, 1, onnxc_target_host());
+    check(known[k].name, known[k].text, NULL, 1, onnxc_target_host());
+}
+
+static void seeds(unsigned long *from, unsigned long *count) {
+  const char *range = getenv("ONNXC_RANDOM");
+  if (range) {
+    char *end;
+    *from = strtoul(range, &end, 10);
+    *count = strtoul(end, NULL, 10);
+  }
 }
 
 Test(random, graphs, .timeout = 600) {
   unsigned long from = 0, count = 60;
-  const char *range = getenv("ONNXC_RANDOM");
-  if (range) {
-    char *end;
-    from = strtoul(range, &end, 10);
-    count = strtoul(end, NULL, 10);
-  }
+  seeds(&from, &count);
   for (unsigned long seed = from; seed < from + count; seed++) {
     char name[32];
     snprintf(name, sizeof name, "seed %lu", seed);
-    check(name, NULL, (uint32_t)seed, seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host());
+    check(name, NULL, random_graph, (uint32_t)seed,
+          seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host());
+  }
+}
+
+/* With each mechanism that this CPU has: those of lesser CPUs, too. */
+Test(random, products, .timeout = 600) {
+  static const char *const others[] = {"haswell", "alderlake", "skylake-avx512", "cascadelake", "znver4"};
+  unsigned long from = 0, count = 80;
+  seeds(&from, &count);
+  for (unsigned long seed = from; seed < from + count; seed++) {
+    char name[64];
+    const char *other = others[seed / 2 % 5];
+    const onnxc_target *target = onnxc_target_find(other, strlen(other));
+    if (seed % 2 || !onnxc_target_runs_on_host(target))
+      target = onnxc_target_host();
+    snprintf(name, sizeof name, "product of seed %lu for %s", seed, target->name);
+    check(name, NULL, random_product, (uint32_t)seed, target);
   }
 }
