@@ -118,7 +118,7 @@ typedef struct tile_job {
 
 static onnxc_status make_tile(void *arg) {
   tile_job *job = arg;
-  return onnxc_build_tile(&job->build, NULL);
+  return onnxc_build_tile(&job->build);
 }
 
 /* ---- one case: text ---- */
