@@ -79,6 +79,7 @@ typedef struct implementation {
   /* A row of the last run's result. */
   void (*row)(void *state, int64_t batch, int64_t index, double *values);
   void (*close)(void *state); /* may be NULL; the problem's memory goes with the problem */
+  bool floating;              /* its calling thread only waits for its other threads: those may use all cores */
   /* Runs for some seconds (0: a fixed short time for warming) in another process; NULL for most. Returns seconds of one
    * run, 0 on failure. */
   double (*window)(void *state, double seconds);
@@ -113,8 +114,9 @@ typedef struct machine_burst {
 /* Pins the calling thread to the first core, later threads are pinned by machine_pin_threads. real_time: ask for FIFO
  * scheduling. Finds out how many of each instruction begin a clock. */
 void machine_init(int threads, const int *cores, bool real_time);
-/* Threads of this process that are new since the last call go to the other cores, one each in turn. */
-void machine_pin_threads(void);
+/* Threads of this process that are new since the last call go to the other cores, one each in turn; or they may use all
+ * cores. */
+void machine_pin_threads(bool floating);
 /* Lets threads that are created now inherit all the cores. */
 void machine_unpin(void);
 void machine_pin(void);

@@ -347,5 +347,10 @@ static void close_state(void *arg) {
 
 const implementation impl_onednn2 = {
     .name = "onednn2", .version = version2, .open = open2, .run = run, .row = row, .close = close_state};
-const implementation impl_onednn3 = {
-    .name = "onednn3", .version = version3, .open = open3, .run = run, .row = row, .close = close_state};
+const implementation impl_onednn3 = {.name = "onednn3",
+                                     .version = version3,
+                                     .open = open3,
+                                     .run = run,
+                                     .row = row,
+                                     .close = close_state,
+                                     .floating = true};

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,16 +65,23 @@ static void start(peer *p) {
     return;
   }
   signal(SIGPIPE, SIG_IGN);
-  p->pid = fork();
-  if (p->pid == 0) {
-    dup2(in[0], 0);
-    dup2(out[1], 1);
-    unsetenv("LD_LIBRARY_PATH"); /* its wheels bring their own libraries */
-    execl(python, python, script, p->name, (char *)NULL);
-    _exit(127);
-  }
+  /* Not fork: OpenBLAS ends its threads then, and makes new ones, which nobody pins. */
+  char *argv[] = {(char *)(uintptr_t)python, (char *)(uintptr_t)script, (char *)(uintptr_t)p->name, NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  unsetenv("LD_LIBRARY_PATH"); /* its wheels bring their own libraries; in this process it has done its work */
+  int status = posix_spawn(&p->pid, python, &actions, NULL, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
   close(in[0]);
   close(out[1]);
+  if (status != 0) {
+    close(in[1]);
+    close(out[0]);
+    rmdir(p->folder);
+    return;
+  }
   p->to = fdopen(in[1], "w");
   p->from = fdopen(out[0], "r");
   if (!registered)

@@ -128,15 +128,17 @@ static void pin(pid_t thread, int core) {
 
 void machine_pin(void) { pin(0, machine.cores[0]); }
 
-void machine_unpin(void) {
+static void unpin(pid_t thread) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (int i = 0; i < machine.threads; i++)
     CPU_SET((size_t)machine.cores[i], &set);
-  sched_setaffinity(0, sizeof set, &set);
+  sched_setaffinity(thread, sizeof set, &set);
 }
 
-void machine_pin_threads(void) {
+void machine_unpin(void) { unpin(0); }
+
+void machine_pin_threads(bool floating) {
   DIR *tasks = opendir("/proc/self/task");
   pid_t self = getpid();
   for (struct dirent *entry; tasks && (entry = readdir(tasks));) {
@@ -147,7 +149,10 @@ void machine_pin_threads(void) {
     if (known || machine.num_known == (int)(sizeof machine.known / sizeof *machine.known))
       continue;
     machine.known[machine.num_known++] = thread;
-    pin(thread, machine.threads > 1 ? machine.cores[1 + machine.next++ % (machine.threads - 1)] : machine.cores[0]);
+    if (floating)
+      unpin(thread);
+    else
+      pin(thread, machine.threads > 1 ? machine.cores[1 + machine.next++ % (machine.threads - 1)] : machine.cores[0]);
   }
   if (tasks)
     closedir(tasks);

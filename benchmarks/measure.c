@@ -122,7 +122,7 @@ static void open_contender(problem *p, contender *c, double window) {
     snprintf(c->why, BENCH_WHY, "the run failed");
     goto bad;
   }
-  machine_pin_threads();
+  machine_pin_threads(c->impl->floating);
   machine_pin();
   if (!c->state)
     return;
@@ -139,7 +139,7 @@ static void open_contender(problem *p, contender *c, double window) {
     best = now < best ? now : best;
   }
   c->estimate = best;
-  machine_pin_threads();
+  machine_pin_threads(c->impl->floating);
   return;
 bad:
   machine_pin();
