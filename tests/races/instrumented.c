@@ -21,25 +21,29 @@ typedef struct job {
   const char *source, *object;
 } job;
 
-/* Elements of f32 constants, in -1 .. 1. */
+/* Elements of constants that are no sizes: floats in -1 .. 1, narrow integers 0 .. 63. */
 static void draw_constants(job *j) {
   uint32_t state = 1;
   for (uint32_t v = 1; v < j->graph.values.length; v++) {
     onnxc_value_info *info = &j->graph.values.data[v];
     int64_t dims[ONNXC_MAX_RANK], count = 1;
-    if (!onnxc_value_is_constant(&j->graph, (onnxc_value){v}) || info->dtype != ONNXC_F32 ||
+    if (!onnxc_value_is_constant(&j->graph, (onnxc_value){v}) || info->dtype == ONNXC_I64 ||
         !onnxc_value_static_shape(&j->graph, (onnxc_value){v}, dims))
       continue;
     for (uint32_t d = 0; d < info->rank; d++)
       count *= dims[d];
-    float *drawn = ONNXC_NEW_ARRAY(&j->arena, float, count + 1);
+    size_t size = onnxc_dtype_bytes(info->dtype);
+    char *drawn = ONNXC_NEW_ARRAY(&j->arena, char, (size_t)count *size + 1);
     for (int64_t k = 0; k < count; k++) {
       state = state * 1664525U + 1013904223U;
-      drawn[k] = (float)(state >> 8) / (float)(1 << 23) - 1;
+      if (onnxc_dtype_is_float(info->dtype))
+        onnxc_scalar_from_f64(info->dtype, drawn + (size_t)k * size, (double)(state >> 8) / (1 << 23) - 1);
+      else
+        onnxc_scalar_from_i64(info->dtype, drawn + (size_t)k * size, state >> 26);
     }
     void *stored = onnxc_arena_alloc(&j->arena, info->data_size);
     onnxc_layout plain = {0};
-    onnxc_layout_copy(stored, &info->layout, drawn, &plain, info->rank, dims, sizeof(float));
+    onnxc_layout_copy(stored, &info->layout, drawn, &plain, info->rank, dims, size);
     info->data = stored;
   }
 }
