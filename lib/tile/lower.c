@@ -12,6 +12,7 @@
 #include "tile/collapse.h"
 #include "tile/grid.h"
 #include "tile/views.h"
+#include "tile/weave.h"
 
 typedef struct lowerer {
   onnxc_tile_program *program;
@@ -80,6 +81,7 @@ static void lower_work(lowerer *l, const char *name, onnxc_work *work) {
   onnxc_arena *arena = l->graph->arena;
   for (uint32_t j = 0; j < work->num_results; j++)
     fill_once(l, work->results[j]);
+  onnxc_tile_weave(l->program, work);
   onnxc_tile_collapse(l->program, work);
   onnxc_stmt stmt = {.kind = ONNXC_STMT_COMPUTE, .num_operands = work->num_operands, .num_results = work->num_results};
   onnxc_compute *compute = ONNXC_NEW(arena, onnxc_compute);

@@ -67,7 +67,7 @@ typedef struct onnxc_buffer {
   int ring_dim;           /* -1 = none */
   uint32_t alias;         /* VALUE: this buffer lies inside buffer `alias` ... (0 = in its own place) */
   onnxc_dim alias_offset; /* ... at this element offset, with the strides of its own layout over
-                             alias_dims (a view: concat, reshape) */
+                             alias_dims (a view: concat, reshape), perhaps as another dtype (0 if of another size) */
   onnxc_dim *alias_dims;  /* the extents that give the strides; NULL = dims */
 } onnxc_buffer;
 

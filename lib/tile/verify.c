@@ -124,8 +124,11 @@ static void check_buffer(verifier *v, uint32_t number) {
   check_dim(v, buffer->alias_offset, name);
   if (buffer->alias >= v->program->buffers.length || buffer_at(v, root_of(v, number))->alias)
     fail(v, "T1: %s is a view of nothing", name);
-  else if (buffer_at(v, buffer->alias)->dtype != buffer->dtype || buffer_at(v, buffer->alias)->space != buffer->space)
-    fail(v, "T1: %s differs in dtype or space from what it is a view of", name);
+  else if (buffer_at(v, buffer->alias)->space != buffer->space)
+    fail(v, "T1: %s differs in space from what it is a view of", name);
+  else if (onnxc_dtype_bytes(buffer_at(v, buffer->alias)->dtype) != onnxc_dtype_bytes(buffer->dtype) &&
+           !onnxc_dim_is(&v->graph->dims, buffer->alias_offset, 0))
+    fail(v, "T1: %s begins within what it is a view of, in elements of another size", name);
 }
 
 /* ---- statements: T1, T4 ---- */
