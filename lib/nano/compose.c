@@ -225,6 +225,21 @@ static void plan_windows(compose *c) {
   }
 }
 
+/* Factors of sums of products that are f16 and the same for all lanes. With 16 registers the scheduler would begin too
+ * many of these conversions at once. */
+static void plan_conversions(compose *c) {
+  bool pays = c->compute->num_reduce > 0 && c->vec >= 0 && c->gen->program->target->num_vectors >= 32;
+  for (uint32_t j = 0; pays && j < c->compute->num_results; j++) {
+    const onnxc_expr_node *x = onnxc_exprs_node(c->exprs, c->compute->element[j]);
+    for (uint32_t k = 0; x->op == ONNXC_EXPR_MUL && k < 2; k++) {
+      node *factor = onnxc_compose_node(c, x->args[k]);
+      const onnxc_expr_node *cast = onnxc_exprs_node(c->exprs, factor->e);
+      factor->wide = cast->op == ONNXC_EXPR_CAST && !factor->lane && onnxc_dtype_is_float(cast->dtype) &&
+                     onnxc_exprs_node(c->exprs, cast->args[0])->dtype == ONNXC_F16;
+    }
+  }
+}
+
 static void plan(compose *c) {
   const onnxc_schedule *s = &c->stmt->schedule;
   const onnxc_compute *k = c->compute;
@@ -299,6 +314,7 @@ onnxc_status onnxc_compose(onnxc_gen *gen, const onnxc_stmt *stmt) {
   if (error)
     return onnxc_gen_error(gen, ONNXC_INTERNAL, error);
   plan_windows(c);
+  plan_conversions(c);
   onnxc_compose_find_guards(c);
   ONNXC_PUSH(gen->arena, c->scopes, ((scope){0}));
   c->acc = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, k->num_results * c->rows * c->vecs + 1);

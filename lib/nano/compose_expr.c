@@ -337,7 +337,8 @@ static LLVMValueRef emit_node(compose *c, node *n, uint32_t row, uint32_t vec, u
   case ONNXC_EXPR_SELECT: return emit_select(c, n->e, row, vec, in_scope);
   case ONNXC_EXPR_CAST: {
     onnxc_dtype from = onnxc_exprs_node(c->exprs, x.args[0])->dtype;
-    return onnxc_nano_cast(&gen->nano, x.dtype, from, onnxc_compose_emit(c, x.args[0], row, vec, in_scope));
+    LLVMValueRef value = onnxc_compose_emit(c, x.args[0], row, vec, in_scope);
+    return onnxc_nano_cast(&gen->nano, x.dtype, from, n->wide ? onnxc_compose_splat(c, value) : value);
   }
   default: break;
   }

@@ -24,6 +24,7 @@ typedef struct node {
   uint32_t under, memo_deps; /* of those conditions; of node and conditions */
   bool by_row, by_vec;
   bool guard;   /* in compose.guards */
+  bool wide;    /* a cast of f16, splat before it is converted: registers are what the CPU converts */
   bool dimable; /* an integer that the dim language can say */
   bool certain; /* evaluated whenever an element is (not only in an arm of a select) */
   memo *memo;   /* [by_row ? rows : 1][by_vec ? vecs : 1] */

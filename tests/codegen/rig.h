@@ -23,7 +23,8 @@ typedef struct rig_case_record {
   uint32_t results[ONNXC_MAX_RESULTS];
   int64_t tasks; /* run as two calls */
   double tolerance;
-  int64_t used[8]; /* if not 0: only so many elements of the last dim of operand k are; the others are NaN */
+  int64_t used[8]; /* if not 0: only so many elements (-1: none) of the last dim of operand k are used; the others are
+                      NaN */
 } rig_case_record;
 
 typedef struct rig {

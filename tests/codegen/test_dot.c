@@ -41,6 +41,15 @@ static const onnxc_target *distinct_target(uint32_t n) {
   return NULL;
 }
 
+/* Calls the test for every kind and every distinct target. */
+static void for_each(void (*test)(const onnxc_target *, const kind *)) {
+  uint32_t done = 0;
+  for (const onnxc_target *target; (target = distinct_target(done)); done++)
+    for (uint32_t i = 0; i < KINDS; i++)
+      test(target, &kinds[i]);
+  cr_assert(done > 0);
+}
+
 static void begin_kind(rig *r, const kind *k) {
   static const double bytes[] = {255, -128, 127, 254, -127, 128, 0, 1};
   if (k->kr == 4) {
@@ -122,10 +131,175 @@ static void sweep(const onnxc_target *target, const kind *t) {
   rig_run(r);
 }
 
-Test(dot, products_of_every_tile) {
-  uint32_t done = 0;
-  for (const onnxc_target *target; (target = distinct_target(done)); done++)
-    for (uint32_t i = 0; i < KINDS; i++)
-      sweep(target, &kinds[i]);
-  cr_assert(done > 0);
+Test(dot, products_of_every_tile) { for_each(sweep); }
+
+/* ---- sizes and places ---- */
+
+typedef struct dynamic {
+  int64_t m, n, k;
+} dynamic;
+
+static void dynamic_product(const onnxc_target *target, const kind *t, dynamic size) {
+  BEGIN(r);
+  r->target = target;
+  begin_kind(r, t);
+  product p = tile_of(target, t);
+  onnxc_dim dims[3] = {rig_symbol(r, "M", 1, 100, size.m), rig_symbol(r, "N", 0, 1000, size.n),
+                       rig_symbol(r, "K", 0, 1000, size.k)};
+  onnxc_compute c = {.num_parallel = 2, .num_reduce = 1, .extents = {dims[0], dims[1], dims[2]}};
+  onnxc_expr a = factor(r, t->acc, t->a, 0, (int[]){0, 2, -1}), b = factor(r, t->acc, t->b, 1, (int[]){2, 1, -1});
+  rig_reduce(r, &c, 0, t->acc, ONNXC_EXPR_ADD, rig_op(r, ONNXC_EXPR_MUL, a, b), zero(r, t->acc));
+  onnxc_dim wide = onnxc_dim_addc(&r->graph.dims, dims[2], 1);
+  const char *panels = onnxc_arena_printf(&r->arena, "[1 0 1:%u 0:%u]", p.panel, t->kr);
+  uint32_t operands[2] = {rig_tensor_dims(r, t->a, 2, (onnxc_dim[]){dims[0], wide}, NULL),
+                          rig_tensor_dims(r, t->b, 2, (onnxc_dim[]){dims[2], dims[1]}, panels)};
+  onnxc_schedule s = rig_schedule(&c, 0, p.rows, 1, p.vecs, p.lanes, p.unroll);
+  s.kr = (uint8_t)t->kr;
+  rig_case(r, t->name, &c, operands, 2, NULL, &s);
+  r->cases.data[0].used[0] = size.k ? size.k : -1;
+  r->cases.data[0].tolerance = tolerance(size.k);
+  rig_run(r);
+}
+
+static void dynamic_sweep(const onnxc_target *target, const kind *t) {
+  static const dynamic sizes[] = {{1, 1, 1}, {7, 70, 0}, {6, 64, 18}, {13, 131, 35}, {4, 15, 64}, {9, 33, 9}};
+  for (uint32_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+    dynamic_product(target, t, sizes[s]);
+}
+
+Test(dot, sizes_known_at_run_time) { for_each(dynamic_sweep); }
+
+/* The first block of K starts, the last one (with a part of a step) finishes, those between resume. */
+static void partial_sums(const onnxc_target *target, const kind *t) {
+  BEGIN(r);
+  r->target = target;
+  begin_kind(r, t);
+  product p = tile_of(target, t);
+  const int64_t kb = 12;
+  p.k = 4 * kb + t->kr + 1;
+  onnxc_stmt *whole = add_product(r, t, &p), *parts[3];
+  onnxc_dim iv;
+  onnxc_stmt *loop = rig_loop(r, false, 1, 4, 1, &iv);
+  for (int i = 0; i < 3; i++) {
+    parts[i] = ONNXC_NEW(&r->arena, onnxc_stmt);
+    *parts[i] = *whole;
+    parts[i]->box_lo = ONNXC_NEW_ARRAY(&r->arena, onnxc_dim, 3);
+    parts[i]->box_size = ONNXC_NEW_ARRAY(&r->arena, onnxc_dim, 3);
+    memcpy(parts[i]->box_lo, whole->box_lo, 3 * sizeof(onnxc_dim));
+    memcpy(parts[i]->box_size, whole->box_size, 3 * sizeof(onnxc_dim));
+    parts[i]->resume = i > 0;
+    parts[i]->partial = i < 2;
+    parts[i]->box_lo[2] = i == 1 ? onnxc_dim_mulc(&r->graph.dims, iv, kb) : rig_dim(r, i ? 4 * kb : 0);
+    parts[i]->box_size[2] = rig_dim(r, i == 2 ? p.k - 4 * kb : kb);
+  }
+  rig_append(r, &loop->body, parts[1]);
+  rig_replace(r, (onnxc_stmt *[]){parts[0], loop, parts[2]}, 3, 1);
+  rig_run(r);
+}
+
+Test(dot, partial_sums) { for_each(partial_sums); }
+
+/* C[g, i, j] = sum over w and k of A[g, i + w, k] * B[w, k, 20*g + j]: a batch and a window outside, columns that do
+ * not begin with a panel. `blocked`: A's k in blocks of 8. */
+static void add_windows(rig *r, const kind *t, bool blocked) {
+  product p = tile_of(r->target, t);
+  const int64_t groups = 2, m = p.rows + 2, n = 20, window = 3, k = 24 - blocked;
+  onnxc_compute c = {0};
+  rig_extents(r, &c, 3, 2, (int64_t[]){groups, m, n, window, k});
+  onnxc_expr row = rig_op(r, ONNXC_EXPR_ADD, rig_index(r, 1), rig_index(r, 3));
+  onnxc_expr column =
+      rig_op(r, ONNXC_EXPR_ADD, rig_op(r, ONNXC_EXPR_MUL, rig_index(r, 0), rig_int(r, n)), rig_index(r, 2));
+  onnxc_expr a = rig_load(r, t->a, 0, 3, (onnxc_expr[]){rig_index(r, 0), row, rig_index(r, 4)});
+  onnxc_expr b = rig_load(r, t->b, 1, 3, (onnxc_expr[]){rig_index(r, 3), rig_index(r, 4), column});
+  onnxc_expr element = rig_op(r, ONNXC_EXPR_MUL, onnxc_expr_cast(&r->graph.exprs, t->acc, b),
+                              onnxc_expr_cast(&r->graph.exprs, t->acc, a));
+  rig_reduce(r, &c, 0, t->acc, ONNXC_EXPR_ADD, element, zero(r, t->acc));
+  const char *panels = onnxc_arena_printf(&r->arena, "[0 2 1 2:%u 1:%u]", p.panel, t->kr);
+  uint32_t operands[2] = {
+      rig_tensor(r, t->a, 3, (int64_t[]){groups, m + window - 1, k}, blocked ? "[0 2 1 2:8]" : NULL),
+      rig_tensor(r, t->b, 3, (int64_t[]){window, k, groups * n}, panels)};
+  onnxc_schedule s = rig_schedule(&c, 1, p.rows, 2, p.vecs, p.lanes, p.unroll);
+  s.kr = (uint8_t)t->kr;
+  rig_case(r, blocked ? "windows, blocked" : "windows", &c, operands, 2, NULL, &s);
+  r->cases.data[r->cases.length - 1].tolerance = tolerance(window * k);
+}
+
+/* The result as u8: round(acc * scale[j]) + 100 between 0 and 255. */
+static void add_requantized(rig *r, const kind *t) {
+  onnxc_exprs *pool = &r->graph.exprs;
+  product p = tile_of(r->target, t);
+  p.n = 2 * p.panel + 5;
+  onnxc_stmt *plain = add_product(r, t, &p);
+  onnxc_compute c = *plain->compute;
+  onnxc_expr scale = rig_op(r, ONNXC_EXPR_MUL, rig_at(r, ONNXC_F32, 2, (int[]){1, -1}),
+                            onnxc_expr_f64(pool, ONNXC_F32, t->kr == 4 ? 0x1p-8 : 0x1p6));
+  onnxc_expr scaled =
+      rig_op(r, ONNXC_EXPR_MUL, onnxc_expr_cast(pool, ONNXC_F32, onnxc_expr_acc(pool, t->acc, 0)), scale);
+  onnxc_expr shifted = rig_op(r, ONNXC_EXPR_ADD, rig_op(r, ONNXC_EXPR_ROUND, scaled, (onnxc_expr){0}),
+                              onnxc_expr_f64(pool, ONNXC_F32, 100));
+  onnxc_expr above = rig_op(r, ONNXC_EXPR_MAX, shifted, onnxc_expr_f64(pool, ONNXC_F32, 0));
+  c.finish[0] = onnxc_expr_cast(pool, ONNXC_U8, rig_op(r, ONNXC_EXPR_MIN, above, onnxc_expr_f64(pool, ONNXC_F32, 255)));
+  uint32_t operands[3] = {plain->operands[0].buffer, plain->operands[1].buffer,
+                          rig_tensor(r, ONNXC_F32, 1, (int64_t[]){p.n}, NULL)};
+  rig_case(r, "requantized", &c, operands, 3, NULL, &plain->schedule);
+  r->cases.data[r->cases.length - 1].used[0] = p.k;
+}
+
+static void windows_and_epilogues(const onnxc_target *target, const kind *t) {
+  BEGIN(r);
+  r->target = target;
+  begin_kind(r, t);
+  add_windows(r, t, false);
+  add_windows(r, t, true);
+  if (t->kr == 4)
+    add_requantized(r, t);
+  rig_run(r);
+}
+
+Test(dot, windows_and_epilogues) { for_each(windows_and_epilogues); }
+
+/* Vectors of half and of twice a register, panels that are no multiple of them. */
+static void other_widths(const onnxc_target *target, const kind *t) {
+  BEGIN(r);
+  r->target = target;
+  begin_kind(r, t);
+  for (uint32_t lanes = 4; lanes <= 32; lanes *= 2) {
+    product p = {5, 2 * lanes + 3, 13, 3, 2, lanes, 2, 2 * lanes, lanes > 8};
+    add_product(r, t, &p);
+    p.panel = lanes + 4;
+    add_product(r, t, &p);
+  }
+  rig_run(r);
+}
+
+Test(dot, other_widths) { for_each(other_widths); }
+
+/* One element a step: types that are only stored narrow. */
+static void narrow_storage(const kind *t) {
+  BEGIN(r);
+  uint32_t lanes = onnxc_target_lanes(r->target, 4);
+  for (int64_t n = 1; n < 6 * lanes; n = 3 * n + 5) {
+    onnxc_compute c = {0};
+    const int64_t m = 7, k = 19;
+    rig_extents(r, &c, 2, 1, (int64_t[]){m, n, k});
+    onnxc_expr a = factor(r, t->acc, t->a, 0, (int[]){0, 2, -1}), b = factor(r, t->acc, t->b, 1, (int[]){2, 1, -1});
+    rig_reduce(r, &c, 0, t->acc, ONNXC_EXPR_ADD, rig_op(r, ONNXC_EXPR_MUL, a, b), zero(r, t->acc));
+    const char *panels = onnxc_arena_printf(&r->arena, "[1 0 1:%u]", 4 * lanes);
+    uint32_t operands[2] = {rig_tensor(r, t->a, 2, (int64_t[]){m, k}, NULL),
+                            rig_tensor(r, t->b, 2, (int64_t[]){k, n}, panels)};
+    onnxc_schedule s = rig_schedule(&c, 0, 6, 1, 4, lanes, 4);
+    rig_case(r, t->name, &c, operands, 2, NULL, &s);
+    r->cases.data[r->cases.length - 1].tolerance = tolerance(k);
+  }
+  rig_run(r);
+}
+
+Test(dot, narrow_storage) {
+  static const kind stored[] = {{"f16", ONNXC_F16, ONNXC_F16, ONNXC_F32, 1},
+                                {"bf16", ONNXC_BF16, ONNXC_BF16, ONNXC_F32, 1},
+                                {"f16bf16", ONNXC_F16, ONNXC_BF16, ONNXC_F32, 1},
+                                {"u8s8", ONNXC_U8, ONNXC_I8, ONNXC_I32, 1},
+                                {"s8s8", ONNXC_I8, ONNXC_I8, ONNXC_I32, 1}};
+  for (uint32_t i = 0; i < sizeof stored / sizeof *stored; i++)
+    narrow_storage(&stored[i]);
 }

@@ -33,10 +33,10 @@ typedef struct kind {
 } kind;
 
 static const kind kinds[] = {
-    {"f32", ONNXC_F32, ONNXC_F32, ONNXC_F32, 1, false},    {"f64", ONNXC_F64, ONNXC_F64, ONNXC_F64, 1, false},
-    {"bf16", ONNXC_BF16, ONNXC_BF16, ONNXC_F32, 2, false}, {"u8s8", ONNXC_U8, ONNXC_I8, ONNXC_I32, 4, false},
-    {"u8s8_u8", ONNXC_U8, ONNXC_I8, ONNXC_I32, 4, true},   {"s8u8", ONNXC_I8, ONNXC_U8, ONNXC_I32, 4, false},
-    {"s8u8_u8", ONNXC_I8, ONNXC_U8, ONNXC_I32, 4, true},
+    {"f32", ONNXC_F32, ONNXC_F32, ONNXC_F32, 1, false}, {"f64", ONNXC_F64, ONNXC_F64, ONNXC_F64, 1, false},
+    {"f16", ONNXC_F16, ONNXC_F16, ONNXC_F32, 1, false}, {"bf16", ONNXC_BF16, ONNXC_BF16, ONNXC_F32, 2, false},
+    {"u8s8", ONNXC_U8, ONNXC_I8, ONNXC_I32, 4, false},  {"u8s8_u8", ONNXC_U8, ONNXC_I8, ONNXC_I32, 4, true},
+    {"s8u8", ONNXC_I8, ONNXC_U8, ONNXC_I32, 4, false},  {"s8u8_u8", ONNXC_I8, ONNXC_U8, ONNXC_I32, 4, true},
 };
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -123,7 +123,7 @@ static void check(const onnxc_target *target, const kind *k, const onnxc_registe
 }
 
 static onnxc_register_tile tile_of(const onnxc_target *target, const kind *k, int64_t columns) {
-  onnxc_dtype factors = k->kr > 1 ? onnxc_target_factors(k->a, k->b, k->acc) : k->a;
+  onnxc_dtype factors = k->kr > 1 ? onnxc_target_factors(k->a, k->b, k->acc) : k->acc;
   return onnxc_target_register_tile(target, factors, k->acc, columns);
 }
 
