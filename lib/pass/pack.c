@@ -109,13 +109,17 @@ static onnxc_value relayout(packer *p, onnxc_value value, const onnxc_layout *la
   return copy;
 }
 
-/* Can the compute that makes it store it so? Then nothing else may read it: no node, no output, no symbol. */
+/* Can the compute that makes it store it so? Then nothing else may read it: no node, no output, no symbol. Narrow
+ * floats that it computes would go one by one into their places between others: they are copied later, in words. */
 static bool store_packed(const packer *p, onnxc_value value, const onnxc_layout *layout) {
   const onnxc_graph *graph = p->graph;
   onnxc_value_info *info = onnxc_value_of(graph, value);
   const onnxc_node_info *producer = info->producer.i ? onnxc_node_of(graph, info->producer) : NULL;
   if (!producer || producer->op != ONNXC_OP_COMPUTE || producer->num_outputs != 1 || producer->compute->num_reduce ||
       producer->compute->row_group || p->uses[value.i] != 1 || !onnxc_layout_is_default(&info->layout, info->rank))
+    return false;
+  bool moved = onnxc_exprs_node(&graph->exprs, producer->compute->finish[0])->op == ONNXC_EXPR_LOAD;
+  if (onnxc_dtype_is_float(info->dtype) && onnxc_dtype_bytes(info->dtype) < 4 && !moved)
     return false;
   for (uint32_t k = 1; k < graph->dims.symbols.length; k++)
     if (graph->dims.symbols.data[k].source == ONNXC_SYM_ELEMENT && graph->dims.symbols.data[k].index == value.i)

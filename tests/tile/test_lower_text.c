@@ -40,6 +40,19 @@ static const char *const graphs[] = {
     "    i64 {select(gt(val0, acc0), val1, acc1)} r0 init 0 -> acc1 : f32[%N], i64[%N]\n"
     "  %q = compute(%k) <i0: %e> add(mul(i0, 2), $0[0]) : i64[%e]\n"
     "  return %t, %i, %x, %q\n}\n",
+    /* panels of dot products: of odd height, of words that lie in memory, of what is computed */
+    "graph @panels(%x: bf16[%K, 70], %y: bf16[70, 8], %z: u8[3, 9, 70], %a: bf16[5, %K], %b: bf16[5, 8], %c: u8[3, 5, "
+    "9]) {\n"
+    "  %v = relayout(%x) : bf16[%K, 70][1 0 1:64 0:2]\n"
+    "  %w = relayout(%y) : bf16[70, 8][0 1 0:64 1:2]\n"
+    "  %u = compute(%z) <i0: 3, i1: 9, i2: 70> xor(cast.i8($0[i0, i1, i2]), -128) : i8[3, 9, 70][0 2 1 2:64 1:4]\n"
+    "  %p = compute(%a, %v) <i0: 5, i1: 70 | r0: %K>\n"
+    "    f32 add mul(cast.f32($0[i0, r0]), cast.f32($1[r0, i1])) init 0 -> acc0 : f32[5, 70]\n"
+    "  %q = compute(%b, %w) <i0: 5, i1: 70 | r0: 8>\n"
+    "    f32 add mul(cast.f32($0[i0, r0]), cast.f32($1[i1, r0])) init 0 -> acc0 : f32[5, 70]\n"
+    "  %r = compute(%c, %u) <i0: 3, i1: 5, i2: 70 | r0: 9>\n"
+    "    i32 add mul(cast.i32($0[i0, i1, r0]), cast.i32($1[i0, r0, i2])) init 0 -> acc0 : i32[3, 5, 70]\n"
+    "  return %p, %q, %r\n}\n",
 };
 
 static const char *print(const onnxc_tile_program *program, onnxc_arena *arena) {
