@@ -500,3 +500,50 @@ void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec
   onnxc_gen_intrinsic(gen, "llvm.masked.scatter", 2, (LLVMTypeRef[]){type, LLVMTypeOf(at)}, 4,
                       (LLVMValueRef[]){value, at, alignment(c, p), tail});
 }
+
+bool onnxc_compose_interleaves(compose *c, uint32_t result) {
+  uint32_t rows = c->tile_rows;
+  if (rows < 2 || rows > MAX_INTERLEAVED || (rows & (rows - 1)) || c->vec < 0 || c->vec_reduces)
+    return false;
+  onnxc_dim first = result_offset(c, result, 0, 0);
+  access a = classify(c, first);
+  if (a.form != LINEAR || !onnxc_dim_is(c->dims, a.stride, rows))
+    return false;
+  for (uint32_t row = 1; row < rows; row++)
+    if (!onnxc_dim_is(c->dims, onnxc_dim_sub(c->dims, result_offset(c, result, row, 0), first), row))
+      return false;
+  return true;
+}
+
+void onnxc_compose_store_interleaved(compose *c, uint32_t result, uint32_t vec, LLVMValueRef *values) {
+  onnxc_gen *gen = c->gen;
+  LLVMBuilderRef b = gen->nano.builder;
+  const place *p = &c->results[result];
+  uint32_t count = c->tile_rows, lanes = c->lanes;
+  for (uint32_t row = 0; row < count; row++)
+    values[row] = to_memory(c, p, values[row]);
+  /* Vectors half the rows apart are woven pairwise: after each round lane l of what is left holds twice as many rows.
+   */
+  LLVMValueRef *weave = ONNXC_NEW_ARRAY(gen->arena, LLVMValueRef, (size_t)MAX_INTERLEAVED * lanes);
+  for (uint32_t parts = 1; count > 1; parts *= 2, count /= 2)
+    for (uint32_t k = 0; k < count / 2; k++) {
+      for (uint32_t l = 0; l < lanes * parts; l++) {
+        weave[2 * l] = LLVMConstInt(gen->i32, l, false);
+        weave[2 * l + 1] = LLVMConstInt(gen->i32, (unsigned long long)lanes * parts + l, false);
+      }
+      LLVMValueRef indices = LLVMConstVector(weave, 2 * lanes * parts);
+      values[k] = LLVMBuildShuffleVector(b, values[k], values[k + count / 2], indices, "");
+    }
+  LLVMValueRef at = address(c, p, classify(c, result_offset(c, result, 0, vec)).first);
+  LLVMValueRef tail = vec == c->tile_vecs - 1 ? c->tail : NULL;
+  if (!tail) {
+    LLVMSetAlignment(LLVMBuildStore(b, values[0], at), (unsigned)p->bytes);
+    return;
+  }
+  for (uint32_t l = 0; l < lanes * c->tile_rows; l++)
+    weave[l] = LLVMConstInt(gen->i32, l / c->tile_rows, false);
+  LLVMValueRef indices = LLVMConstVector(weave, lanes * c->tile_rows);
+  tail = LLVMBuildShuffleVector(b, tail, LLVMGetPoison(LLVMTypeOf(tail)), indices, "");
+  onnxc_gen_intrinsic(gen, "llvm.masked.store", 2, (LLVMTypeRef[]){LLVMTypeOf(values[0]), gen->ptr}, 4,
+                      (LLVMValueRef[]){values[0], at, alignment(c, p), tail});
+}

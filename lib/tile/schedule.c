@@ -182,6 +182,31 @@ static int choose_square(const model *m, int vec) {
   return -1;
 }
 
+/* A result in a VNNI layout, `n:width k:kr` innermost, read along n: lanes along n, kr rows stored interleaved. */
+static bool weaves(const model *m, onnxc_schedule *s) {
+  if (m->compute->num_reduce)
+    return false;
+  for (uint32_t a = 0; a < m->num_accesses; a++) {
+    const onnxc_layout *layout = &m->program->buffers.data[m->accesses[a].buffer].layout;
+    uint32_t axes = layout->num_axes;
+    if (!m->accesses[a].store || axes < 2 || !layout->axis_size[axes - 1] || !layout->axis_size[axes - 2] ||
+        layout->axis_size[axes - 2] % m->lanes)
+      continue;
+    int n = layout->axis_dim[axes - 2], k = layout->axis_dim[axes - 1];
+    bool along = n != k;
+    for (uint32_t b = 0; b < m->num_accesses; b++)
+      along &= m->accesses[b].store || !m->accesses[b].depends[n] || m->accesses[b].stride[n] == 1;
+    if (!along)
+      continue;
+    s->vec = (int8_t)n;
+    s->row = (int8_t)k;
+    s->rows = layout->axis_size[axes - 1];
+    s->vecs = (uint16_t)(layout->axis_size[axes - 2] / m->lanes);
+    return true;
+  }
+  return false;
+}
+
 static void choose_tile(const model *m, onnxc_schedule *s) {
   bool product = is_product(m);
   bool along_reduction = s->vec >= (int)m->compute->num_parallel;
@@ -191,6 +216,8 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   s->rows = s->vecs = 1;
   s->kr = 1;
   s->unroll = 4;
+  if (weaves(m, s))
+    return;
   if (m->compute->num_reduce == 0) {
     s->row = (int8_t)choose_square(m, s->vec);
     s->rows = (uint16_t)(s->row >= 0 ? m->lanes : 1);
@@ -202,11 +229,11 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   bool splat = false; /* some load of the reduction is a broadcast: an outer product */
   for (uint32_t k = 0; k < m->num_accesses; k++)
     splat = splat || (m->accesses[k].in_reduction && s->vec >= 0 && !m->accesses[k].depends[s->vec]);
+  int64_t kr = 1, columns = s->vec >= 0 ? panel_width(m, s->vec, &kr) : 0;
   if (along_reduction || s->vec < 0) {
     s->vecs = (uint16_t)at_most(vectors, s->row >= 0 ? 1 : 4);
     s->rows = (uint16_t)(s->row >= 0 ? 4 : 1);
-  } else if (product && splat && s->row >= 0) {
-    int64_t kr, columns = panel_width(m, s->vec, &kr);
+  } else if (product && splat && (s->row >= 0 || kr > 1)) {
     if (!columns)
       columns = m->known[s->vec] ? m->extent[s->vec] : -1;
     onnxc_dtype acc = m->compute->acc_dtype[0], factors = acc;
@@ -225,6 +252,8 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   }
   if (s->row >= 0)
     s->rows = (uint16_t)balanced(m, s->row, s->rows);
+  else
+    s->rows = 1;
   if (s->rows == 1)
     s->row = -1;
 }
