@@ -267,7 +267,8 @@ static void count_compute(describer *d, const onnxc_compute *compute, amount *su
 }
 
 /* The cases, edges and blocks of one compute write the same buffer, and each has its whole extents: it counts once in a
- * stage. Fills are small. */
+ * stage, and a product also where something else has written the buffer before (the sums of its parts begin as zeros).
+ * Fills are small. counted_in[b]: twice the stage + 1 or, by a product, + 2. */
 static void count_block(describer *d, const onnxc_block *block, uint32_t stage, uint32_t *counted_in, amount *sum) {
   onnxc_dims *dims = &d->graph->dims;
   for (uint32_t k = 0; k < block->length; k++) {
@@ -278,9 +279,11 @@ static void count_block(describer *d, const onnxc_block *block, uint32_t stage, 
       continue;
     }
     const onnxc_buffer *result = &d->program->buffers.data[stmt->results[0].buffer];
-    if (stmt->kind == ONNXC_STMT_FILL || counted_in[stmt->results[0].buffer] == stage + 1)
+    bool product = stmt->kind == ONNXC_STMT_COMPUTE && stmt->compute->contraction.valid;
+    uint32_t *counted = &counted_in[stmt->results[0].buffer], mark = 2 * stage + (product ? 2 : 1);
+    if (stmt->kind == ONNXC_STMT_FILL || *counted >= mark)
       continue;
-    counted_in[stmt->results[0].buffer] = stage + 1;
+    *counted = mark;
     if (stmt->kind == ONNXC_STMT_COMPUTE) {
       count_compute(d, stmt->compute, sum);
       continue;
