@@ -33,6 +33,8 @@ typedef struct onnxc_target {
   uint32_t fma_ports, fma_latency;
   uint32_t bf16_dots, int8_dots;         /* vdpbf16ps, vpdpbusd of a whole register begun in a clock; 0 = none */
   uint32_t l1_bytes, l2_bytes, l3_bytes; /* a core's share of L3 */
+  uint32_t load_ports;                   /* whole registers that are read from L1 in a clock */
+  uint32_t l2_bandwidth, l3_bandwidth, memory_bandwidth; /* bytes a clock into one core */
 } onnxc_target;
 
 /* A register tile of the composer: rows x vectors accumulators. One step takes kr consecutive elements of the

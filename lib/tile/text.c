@@ -1,6 +1,7 @@
 /* text.c -- the tile program as text; the syntax stands in tile.h. */
 #include "ir/graph_text.h"
 #include "tile/grid.h"
+#include "tile/predict.h"
 #include "tile/tile_text.h"
 
 enum { MAX_CONSTANT = 256 };
@@ -288,6 +289,9 @@ void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text) {
     if (stage->same_as)
       onnxc_text_printf(text, " same_as %u", stage->same_as - 1);
     onnxc_text_printf(text, " {\n");
+    onnxc_prediction prediction;
+    if (onnxc_predict(program, stage, &prediction))
+      onnxc_text_printf(text, "    # %s\n", onnxc_prediction_text(text->arena, &prediction));
     print_block(&p, &stage->body, 4);
     onnxc_text_printf(text, "  }\n");
   }

@@ -162,7 +162,8 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
  * Names, types, symbols, computes, constants and `require` are those of graph text (ir/text.h). A buffer is
  *     input k | output k [as "name"] | constant data | value | scratch | state,
  *     each, or nothing, then [view of %base at offset [over [stride dims]]] [ring d]
- * (a view with nothing in front has the base's value and space). A constant's data may be `...`: then it has none.
+ * (a view with nothing in front has the base's value and space). A comment at the head of a contraction's stage says
+ * what it was cut into and how fast that should be (predict.h). A constant's data may be `...`: then it has none.
  * stage @name [segment n] [same_as stage]. Statements:
  *     parallel|for %i = lo to hi [step s] [in low..high] [by divisor] [hint h] { .. }   the range when it is not that
  *                                                                                   of the bounds
