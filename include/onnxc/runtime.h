@@ -70,7 +70,7 @@ typedef struct onnxc_run {
                             the caller's, large enough; or NULL where the output is ONNXC_TENSOR_DYNAMIC */
   void *workspace;       /* in for run: workspace_size bytes, 64-byte aligned */
   size_t workspace_size; /* out of plan (for num_threads), in for run */
-  int num_threads;       /* 0 or 1: the calling thread alone */
+  int num_threads;       /* at most; 0 or 1: the calling thread alone. What is small uses fewer */
   onnxc_parallel_for parallel_for; /* NULL: the model's own driver (OpenMP if it was compiled with one) */
   void *pool;
   onnxc_allocate allocate; /* needed only when an output is ONNXC_TENSOR_DYNAMIC */
