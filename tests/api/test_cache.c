@@ -4,6 +4,7 @@
 #include "onnxc/onnxc.h"
 
 #include "base/arena.h"
+#include "emit/cache.h"
 #include "tiny_model.h"
 
 #include <criterion/criterion.h>
@@ -158,6 +159,32 @@ Test(cached, damaged_entries_are_replaced) {
     onnxc_program_free(program);
     cr_expect_eq(use_of(&bytes, (onnxc_options){0}), ONNXC_CACHE_HIT);
   }
+}
+
+/* An entry that is whole but holds no program is as good as none. */
+Test(cached, useless_entries_are_replaced) {
+  static const char nonsense[] = "no object at all";
+  wire bytes = tiny_model("Relu");
+  onnxc_guard guard;
+  onnxc_arena arena;
+  onnxc_arena_init(&arena, &guard);
+  cr_assert_eq(use_of(&bytes, (onnxc_options){0}), ONNXC_CACHE_STORED);
+  char path[sizeof directory + 64];
+  snprintf(path, sizeof path, "%s", entry_path());
+  unsigned long long high, low;
+  cr_assert_eq(sscanf(path + strlen(directory), "/%16llx%16llx.onnxc", &high, &low), 2); // NOLINT(cert-err34-c)
+  const onnxc_digest key = {{low, high}};
+  const onnxc_cache_entry entry = {.object = nonsense, .object_size = sizeof nonsense};
+  const onnxc_weights weights = {0};
+  cr_assert(onnxc_cache_store(&arena, path, &key, &entry, &weights));
+  onnxc_stats stats;
+  float y[4 * ROWS];
+  onnxc_program *program = compile(&bytes, (onnxc_options){0}, &stats);
+  cr_expect_eq(stats.cache, ONNXC_CACHE_STORED);
+  check_run(program, 1, y);
+  onnxc_program_free(program);
+  cr_expect_eq(use_of(&bytes, (onnxc_options){0}), ONNXC_CACHE_HIT);
+  onnxc_arena_free(&arena);
 }
 
 static void ignore_pass(void *arg, const char *pass, double seconds, const char *text) {
