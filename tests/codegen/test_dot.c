@@ -268,6 +268,9 @@ static void other_widths(const onnxc_target *target, const kind *t) {
     add_product(r, t, &p);
     p.panel = lanes + 4;
     add_product(r, t, &p);
+    p.k = t->kr; /* one step: then panels follow each other as their columns do */
+    p.n = lanes + 3;
+    add_product(r, t, &p);
   }
   rig_run(r);
 }
