@@ -7,9 +7,9 @@
  *     a, narrow      [.., k]                                         kr consecutive k in one piece
  *
  * nr counts lanes of the accumulator. Constants are copied once, here, at memory speed. A b that a run computes or gets
- * is copied by a relayout, once a run, if enough rows read it: always for dot products, else where a panel's
- * rows would be gathered, or lie so far apart that they fall out of the caches before the next rows need them. What an
- * elementwise compute makes for this product alone is stored so at once.
+ * is copied by a relayout, once a run, if enough rows read it: for dot products, or where a panel's rows would be
+ * gathered, or lie so that they put each other out of the caches. What an elementwise compute makes for this product
+ * alone is stored so at once.
  *
  * needs: roles, layouts      breaks: nothing      leaves: unpacked constants, for dce
  */

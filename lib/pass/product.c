@@ -5,8 +5,10 @@
  */
 #include "pass/product.h"
 
-/* Rows of a that pay for a copy of b: when it makes dot products of it, contiguous vectors, near panels. */
-enum { ROWS_FOR_DOT = 4, ROWS_FOR_VECTORS = 8, ROWS_FOR_PANELS = 64 };
+/* Rows of a that pay for a copy of b: when it makes dot products of it (those of bytes save slow multiplications),
+ * contiguous vectors, near panels. */
+enum { ROWS_FOR_BYTES = 2, ROWS_FOR_PAIRS = 8, ROWS_FOR_VECTORS = 8, ROWS_FOR_PANELS = 128 };
+enum { ALIASING_BYTES = 1024 };
 
 static onnxc_expr argument(const onnxc_graph *graph, const onnxc_factor *factor, uint32_t d) {
   return onnxc_exprs_node(&graph->exprs, factor->load)->args[d];
@@ -100,12 +102,16 @@ static bool copy_pays(const onnxc_graph *graph, const onnxc_target *target, cons
   if (p->n_dim < 0 || !p->panel || p->factors[1].guard.i)
     return false;
   if (p->k_dim >= 0)
-    return rows >= ROWS_FOR_DOT;
+    return rows >= (p->tile.kr >= 4 ? ROWS_FOR_BYTES : ROWS_FOR_PAIRS);
   if (onnxc_innermost_dim(graph, &p->b) != p->n_dim)
     return rows >= ROWS_FOR_VECTORS;
-  double elements = onnxc_product_points(graph, p, ONNXC_ROLE_N) * onnxc_product_points(graph, p, ONNXC_ROLE_K) *
-                    onnxc_product_points(graph, p, ONNXC_ROLE_WINDOW);
-  return rows >= ROWS_FOR_PANELS && elements * (double)onnxc_dtype_bytes(p->b.dtype) > (double)target->l2_bytes;
+  /* Rows of b whose distance is a multiple of so much share few sets of the caches. */
+  int64_t columns = 0;
+  bool apart = onnxc_dim_is_const(&graph->dims, p->b.dims[p->n_dim], &columns) &&
+               columns * (int64_t)onnxc_dtype_bytes(p->b.dtype) % ALIASING_BYTES == 0;
+  double bytes = onnxc_product_points(graph, p, ONNXC_ROLE_N) * onnxc_product_points(graph, p, ONNXC_ROLE_K) *
+                 onnxc_product_points(graph, p, ONNXC_ROLE_WINDOW) * (double)onnxc_dtype_bytes(p->b.dtype);
+  return rows >= ROWS_FOR_PANELS && apart && bytes > (double)target->l2_bytes;
 }
 
 /* The dims of b by role; false if two walk n, or one does so otherwise than step by step, or m occurs. */
