@@ -106,7 +106,8 @@ static void fill_code(onnxc_gen *gen, const onnxc_lists *lists, onnxc_stage_code
 static onnxc_gen *new_gen(onnxc_module *module, const onnxc_tile_program *program, onnxc_arena *arena) {
   onnxc_gen *gen = ONNXC_NEW(arena, onnxc_gen);
   LLVMContextRef context = module->context;
-  gen->nano = (onnxc_nano){context, module->module, module->builder, program->target};
+  gen->nano =
+      (onnxc_nano){.context = context, .module = module->module, .builder = module->builder, .target = program->target};
   gen->arena = arena;
   gen->diag = program->graph->diag;
   gen->program = program;

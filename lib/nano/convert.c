@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include <string.h>
+
 static LLVMTypeRef scalar_type(const onnxc_nano *nano, onnxc_dtype dtype) {
   LLVMContextRef c = nano->context;
   switch (dtype) {
@@ -88,6 +90,12 @@ static LLVMValueRef bf16_to_f32(const onnxc_vec *v, LLVMValueRef x) {
 
 /* Round to nearest even: add 0x7fff and the last bit kept; a NaN only gets its quiet bit, lest it become infinity. */
 static LLVMValueRef f32_to_bf16(const onnxc_vec *v, LLVMValueRef x) {
+  if (v->nano->flush_bf16 && (v->nano->target->features & ONNXC_FEATURE_BF16) && (v->lanes == 16 || v->lanes == 8)) {
+    const char *name = v->lanes == 16 ? "llvm.x86.avx512bf16.cvtneps2bf16.512" : "llvm.x86.avx512bf16.cvtneps2bf16.256";
+    unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    LLVMValueRef function = LLVMGetIntrinsicDeclaration(v->nano->module, id, NULL, 0);
+    return LLVMBuildCall2(v->b, LLVMGlobalGetValueType(function), function, &x, 1, "");
+  }
   LLVMValueRef bits = v_bits(v, x);
   LLVMValueRef odd = v_and(v, v_srl(v, bits, 16), v_int(v, 1));
   LLVMValueRef rounded = v_iadd(v, v_iadd(v, bits, v_int(v, 0x7fff)), odd);
