@@ -42,8 +42,7 @@ bool onnxc_import_zero_point(onnxc_importer *in, uint32_t k, onnxc_value of, onn
 }
 
 onnxc_value onnxc_import_scale(onnxc_importer *in, uint32_t k) {
-  onnxc_value scale = onnxc_import_operand(in, k, "f");
-  return onnxc_import_unvector(in, scale);
+  return onnxc_import_unvector(in, onnxc_import_operand(in, k, "f"));
 }
 
 onnxc_value onnxc_import_unvector(onnxc_importer *in, onnxc_value value) {
@@ -197,13 +196,8 @@ onnxc_status onnxc_import_DequantizeLinear(onnxc_importer *in) {
 
 /* ---- one step of an operator ---- */
 
-static onnxc_value import_scalar_scale(onnxc_importer *in, uint32_t k) {
-  onnxc_value scale = onnxc_import_scale(in, k);
-  return scale.i ? onnxc_import_scalar(in, scale) : scale;
-}
-
 onnxc_value onnxc_import_dequantized(onnxc_importer *in, uint32_t k) {
-  onnxc_value values[3] = {onnxc_import_byte(in, k), import_scalar_scale(in, k + 1)};
+  onnxc_value values[3] = {onnxc_import_byte(in, k), onnxc_import_scalar(in, onnxc_import_scale(in, k + 1))};
   if (!values[1].i || !onnxc_import_zero_point(in, k + 2, values[0], &values[2]))
     return (onnxc_value){0};
   quantization q = {.to = ONNXC_F32, .has_zero = values[2].i != 0};
@@ -216,7 +210,7 @@ onnxc_value onnxc_import_dequantized(onnxc_importer *in, uint32_t k) {
 }
 
 onnxc_value onnxc_import_quantized(onnxc_importer *in, onnxc_value numbers, uint32_t k, onnxc_dtype dtype) {
-  onnxc_value values[3] = {numbers, import_scalar_scale(in, k)};
+  onnxc_value values[3] = {numbers, onnxc_import_scalar(in, onnxc_import_scale(in, k))};
   if (onnxc_import_optional(in, k + 1).i) {
     values[2] = onnxc_import_byte(in, k + 1);
     if (!values[2].i)
