@@ -138,6 +138,8 @@ typedef struct measure_options {
   double window; /* seconds */
 } measure_options;
 
+/* A JSON object with the CPU, the date, and what it can do with this dtype. */
+void report_machine(bench_dtype dtype, int threads);
 /* Measures the problem with each implementation, interleaved; one JSON object a line on standard output. */
 void measure(problem *p, const implementation *const *impls, int count, const measure_options *options);
 

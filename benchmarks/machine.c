@@ -215,6 +215,8 @@ static void *burst_core(void *arg) {
   return NULL;
 }
 
+static bool is_near(double value, double want) { return value > 0.97 * want && value < 1.03 * want; }
+
 machine_burst machine_peak(bench_dtype dtype) {
   const peak_loop *loop = &loops[dtype];
   core_burst bursts[MAX_CORES] = {{0}};
@@ -223,24 +225,27 @@ machine_burst machine_peak(bench_dtype dtype) {
     bursts[i].loop = loop;
   on_all_cores(burst_core, bursts, sizeof *bursts);
   for (int i = 0; i < machine.threads; i++) {
-    double share = bursts[i].instructions / (bursts[i].clock * loop->ports);
     result.peak += bursts[i].instructions * loop->flops;
     result.clock = bursts[i].clock < result.clock ? bursts[i].clock : result.clock;
-    result.valid &= share > 0.97 && share < 1.03;
+    result.valid &= is_near(bursts[i].instructions, bursts[i].clock * loop->ports);
   }
   return result;
 }
 
-/* The whole number of instructions a clock that comes nearest to the best of several bursts. */
+/* The whole number of instructions a clock that most of several bursts come near to. */
 static void find_ports(peak_loop *loop) {
-  double best = 0;
-  for (int i = 0; i < 8; i++) {
+  enum { BURSTS = 24, MAX_PORTS = 4 };
+  int counts[MAX_PORTS + 1] = {0};
+  for (int i = 0; i < BURSTS; i++) {
     core_burst burst = {.loop = loop};
     burst_core(&burst);
-    double ports = burst.instructions / burst.clock;
-    best = ports > best && ports < 4.1 ? ports : best;
+    for (int ports = 1; ports <= MAX_PORTS; ports++)
+      counts[ports] += is_near(burst.instructions, burst.clock * ports);
   }
-  loop->ports = best < 1 ? 1 : (int)(best + 0.5);
+  loop->ports = 1;
+  for (int ports = 2; ports <= MAX_PORTS; ports++)
+    if (counts[ports] > counts[loop->ports])
+      loop->ports = ports;
 }
 
 void machine_init(int threads, const int *cores, bool real_time) {

@@ -222,8 +222,7 @@ int main(int argc, char **argv) {
   for (int t = 0; t < BENCH_NUM_DTYPES; t++) {
     if (!is_selected(dtypes, bench_dtype_names[t]))
       continue;
-    fprintf(stderr, "%s: %d %s a clock and core%s\n", bench_dtype_names[t], machine_ports((bench_dtype)t),
-            machine_instruction((bench_dtype)t), machine_is_real_time() ? "" : "; no real-time scheduling");
+    report_machine((bench_dtype)t, threads);
     for (int i = 0; i < bench_num_cases; i++) {
       if (!is_selected(cases, bench_cases[i].name) ||
           (bench_cases[i].kind == BENCH_MLP && t == BENCH_U8S8S32)) /* an MLP's layers hand on u8 */

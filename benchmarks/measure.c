@@ -11,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { MAX_ROUNDS = 101, MAX_IMPLS = 16, ATTEMPTS = 5 };
+static const double LONG_RUN = 0.5; /* seconds; such a run is a window alone, and five rounds, or three, must do */
 
 typedef struct series {
   double seconds[MAX_ROUNDS], share[MAX_ROUNDS], peak[MAX_ROUNDS], bandwidth[MAX_ROUNDS]; /* 0: void */
@@ -103,10 +105,6 @@ static double run_window(contender *c, double window) {
 }
 
 static void warm_up(contender *c, double window) {
-  if (c->impl->window) {
-    c->impl->window(c->state, 0);
-    return;
-  }
   if (c->estimate < window)
     c->impl->run(c->state);
 }
@@ -118,19 +116,21 @@ static void open_contender(problem *p, contender *c, double window) {
     snprintf(c->why, BENCH_WHY, "absent");
   else
     c->state = c->impl->open(p, c->why);
+  double start = bench_seconds();
   if (c->state && !c->impl->run(c->state)) {
     snprintf(c->why, BENCH_WHY, "the run failed");
     goto bad;
   }
+  double best = bench_seconds() - start;
   machine_pin_threads(c->impl->floating);
   machine_pin();
   if (!c->state)
     return;
   if (!check(p, c))
     goto bad;
-  double best = 1e9; /* of a few runs: the first ones wake threads and touch pages */
-  for (double begin = bench_seconds(); best == 1e9 || bench_seconds() - begin < 0.3 * window;) {
-    double start = bench_seconds();
+  /* The first runs wake threads and touch pages; a long one tells enough. */
+  for (double begin = bench_seconds(); best < LONG_RUN && bench_seconds() - begin < 0.3 * window;) {
+    start = bench_seconds();
     if (!c->impl->run(c->state)) {
       snprintf(c->why, BENCH_WHY, "the run failed");
       goto bad;
@@ -182,6 +182,13 @@ static void set_number(json_t *row, const char *key, double value, int digits) {
   json_object_set_new(row, key, json_real(round(value * scale) / scale));
 }
 
+static void print_row(json_t *row) {
+  json_dumpf(row, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+  putchar('\n');
+  fflush(stdout);
+  json_decref(row);
+}
+
 static void report(const problem *p, const contender *c, const contender *ours, int rounds) {
   const series *s = &c->samples;
   json_t *row = json_object();
@@ -218,10 +225,27 @@ static void report(const problem *p, const contender *c, const contender *ours, 
     json_object_set_new(row, "windows", json_integer(windows));
     json_object_set_new(row, "void_windows", json_integer(c->void_windows));
   }
-  json_dumpf(row, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
-  putchar('\n');
-  fflush(stdout);
-  json_decref(row);
+  print_row(row);
+}
+
+void report_machine(bench_dtype dtype, int threads) {
+  json_t *row = json_object();
+  machine_burst burst = machine_peak(dtype);
+  char date[32];
+  time_t now = time(NULL);
+  for (int i = 0; i < 20 && !burst.valid; i++)
+    burst = machine_peak(dtype);
+  strftime(date, sizeof date, "%Y-%m-%d", gmtime(&now));
+  json_object_set_new(row, "cpu", json_string(machine_cpu()));
+  json_object_set_new(row, "date", json_string(date));
+  json_object_set_new(row, "dtype", json_string(bench_dtype_names[dtype]));
+  json_object_set_new(row, "threads", json_integer(threads));
+  json_object_set_new(row, "instruction", json_string(machine_instruction(dtype)));
+  json_object_set_new(row, "ports", json_integer(machine_ports(dtype)));
+  json_object_set_new(row, "real_time", json_boolean(machine_is_real_time()));
+  set_number(row, "clock_ghz", burst.clock * 1e-9, 4);
+  set_number(row, "peak_gflops", burst.peak * 1e-9, 5);
+  print_row(row);
 }
 
 void measure(problem *p, const implementation *const *impls, int count, const measure_options *options) {
@@ -242,7 +266,8 @@ void measure(problem *p, const implementation *const *impls, int count, const me
   for (int round = 0; alive && round < rounds; round++)
     for (int i = 0; i < count; i++) {
       contender *c = &contenders[(i + round) % count];
-      if (c->state)
+      bool enough = round >= (c->estimate > 4 * LONG_RUN ? 3 : c->estimate > LONG_RUN ? 5 : rounds);
+      if (c->state && !enough)
         one_window(p, c, round, options->window, buffer);
     }
   for (int i = 0; i < count; i++) {

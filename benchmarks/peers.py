@@ -103,7 +103,9 @@ def main():
                 values = np.ascontiguousarray(result())
                 values.tofile(job["c"])
                 answer = {"type": "bfloat16" if peer.result_is_bf16 else str(values.dtype)}
-                estimate = min(measure(run, 0, 0) for _ in range(5))
+                estimate = measure(run, 0, 0)
+                if estimate < 0.1:
+                    estimate = min(measure(run, 0, 0) for _ in range(5))
             elif "window" in request:
                 answer = {"seconds": measure(run, request["window"], estimate)}
             else:
