@@ -423,7 +423,8 @@ static LLVMValueRef collect_word(compose *c, const place *p, LLVMValueRef first)
       at = guarded_address(
           c, at, LLVMBuildICmp(b, LLVMIntSGT, onnxc_gen_dim(gen, c->count), onnxc_gen_const(gen, e), "exists"));
     LLVMValueRef part = LLVMBuildZExt(b, plain_load(c, p, type, at), gen->i32, "");
-    part = LLVMBuildShl(b, part, LLVMConstInt(gen->i32, (unsigned long long)(8 * e * p->bytes), false), "");
+    part = LLVMBuildShl(b, part,
+                        LLVMConstInt(gen->i32, 8 * (unsigned long long)e * (unsigned long long)p->bytes, false), "");
     word = word ? LLVMBuildOr(b, word, part, "") : part;
   }
   return word;
@@ -528,8 +529,8 @@ void onnxc_compose_store_interleaved(compose *c, uint32_t result, uint32_t vec, 
   for (uint32_t parts = 1; count > 1; parts *= 2, count /= 2)
     for (uint32_t k = 0; k < count / 2; k++) {
       for (uint32_t l = 0; l < lanes * parts; l++) {
-        weave[2 * l] = LLVMConstInt(gen->i32, l, false);
-        weave[2 * l + 1] = LLVMConstInt(gen->i32, (unsigned long long)lanes * parts + l, false);
+        weave[(size_t)2 * l] = LLVMConstInt(gen->i32, l, false);
+        weave[(size_t)2 * l + 1] = LLVMConstInt(gen->i32, (unsigned long long)lanes * parts + l, false);
       }
       LLVMValueRef indices = LLVMConstVector(weave, 2 * lanes * parts);
       values[k] = LLVMBuildShuffleVector(b, values[k], values[k + count / 2], indices, "");

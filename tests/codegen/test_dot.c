@@ -281,7 +281,7 @@ Test(dot, other_widths) { for_each(other_widths); }
 static void narrow_storage(const kind *t) {
   BEGIN(r);
   uint32_t lanes = onnxc_target_lanes(r->target, 4);
-  for (int64_t n = 1; n < 6 * lanes; n = 3 * n + 5) {
+  for (int64_t n = 1; n < (int64_t)6 * lanes; n = 3 * n + 5) {
     onnxc_compute c = {0};
     const int64_t m = 7, k = 19;
     rig_extents(r, &c, 2, 1, (int64_t[]){m, n, k});
