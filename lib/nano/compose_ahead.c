@@ -8,7 +8,7 @@
 
 enum { LINE = 64, NEAR = 16 << 10 };
 
-void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t unroll) {
+void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unroll) {
   const onnxc_schedule *s = &c->stmt->schedule;
   if (!s->ahead_lines)
     return;
@@ -31,13 +31,15 @@ void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t unroll) {
     done = onnxc_dim_add(c->dims, done, onnxc_dim_mul(c->dims, tile, c->stmt->box_size[k]));
   }
   /* Lines a whole unrolled step; where less is unrolled (edges), as many fewer. */
-  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, (int64_t)LINE * lines / (c->unrolls[0][c->num_reduce - 1] * kr));
-  lines = (lines * unroll + c->unrolls[0][c->num_reduce - 1] - 1) / c->unrolls[0][c->num_reduce - 1];
+  uint32_t whole = c->unrolls[0][c->num_reduce - 1];
+  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, (int64_t)LINE * lines / (whole * kr));
+  lines = (lines * unroll + whole - 1) / whole;
   LLVMValueRef at = onnxc_gen_address(c->gen, panel, onnxc_gen_dim(c->gen, bytes));
   LLVMTypeRef i32 = c->gen->i32, pointer = c->gen->ptr;
   LLVMValueRef read = LLVMConstInt(i32, 0, false), data = LLVMConstInt(i32, 1, false);
   LLVMValueRef level = LLVMConstInt(i32, s->ahead_bytes <= NEAR ? 3 : 2, false); /* L1, L2 */
-  for (uint32_t line = 0; line < lines; line++) {
+  /* A share in each step: all at once they would wait for each other. */
+  for (uint32_t line = lines * u / unroll; line < lines * (u + 1) / unroll; line++) {
     LLVMValueRef address =
         onnxc_gen_address(c->gen, at, onnxc_gen_const(c->gen, (int64_t)s->ahead_bytes + line * LINE));
     onnxc_gen_intrinsic(c->gen, "llvm.prefetch", 1, &pointer, 4, (LLVMValueRef[]){address, read, level, data});

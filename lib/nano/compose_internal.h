@@ -136,8 +136,8 @@ LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
 
 /* ---- compose_ahead.c ---- */
 
-/* Prefetches what the schedule says, in `unroll` steps of the innermost reduction loop from index `first` on. */
-void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t unroll);
+/* Prefetches what the schedule says for step u of `unroll` steps of the innermost reduction loop from index `first` on. */
+void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unroll);
 
 /* ---- compose_dot.c ---- */
 

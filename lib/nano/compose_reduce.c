@@ -164,6 +164,8 @@ static void unrolled(compose *c, uint32_t i, onnxc_dim first, uint32_t unroll) {
   for (uint32_t u = 0; u < unroll; u++) {
     if (u > 0 && (c->apart >> c->reduce[i] & 1))
       keep_apart(c);
+    if (c->num_reduce == 1)
+      onnxc_compose_ahead(c, first, u, unroll);
     set_and_reduce(c, i, onnxc_dim_addc(c->dims, first, (int64_t)u * step_of(c, i)));
   }
 }
@@ -182,8 +184,6 @@ static void run(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, uint32
   uint32_t mark = onnxc_compose_open(c);
   int64_t distance = (int64_t)unroll * step_of(c, i);
   onnxc_dim base = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), distance));
-  if (c->num_reduce == 1)
-    onnxc_compose_ahead(c, base, unroll);
   unrolled(c, i, base, unroll);
   onnxc_loop_end(c->gen, &loop, c->acc);
   onnxc_compose_close(c, mark);

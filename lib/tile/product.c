@@ -4,9 +4,11 @@
  * each panel, so the panel comes from L2 for all but the first of them, and for that one it was fetched by the rows of
  * the panel before (compose_ahead.c). What must stay near is the panel, the next one, and the task's rows:
  *
- *     depth     whole while a panel takes half of L2 or less, else parts of an eighth
+ *     depth     whole while a panel takes half of L2 or less (a quarter for few row tiles), else parts of an eighth (a
+ *               sixteenth)
  *     rows      so many that their part of A fills L2 (whole reductions: they stream through) or half of it (parts)
- *     columns   several panels while there are tasks enough: then A's rows stay for all of them
+ *     columns   several panels while there are tasks enough: then A's rows stay for all of them. One for few row tiles:
+ *               B is read in the order of its memory then, parts and all
  *
  * Measured on Zen 5 (f32, share of the peak): 2048^3 89 -> 96 %, 128x768x3072 89 -> 97 %, 128x3072x768 91 -> 98 %.
  * Copying A's part to where its rows lie close together cost more than it brought in each case.
@@ -17,7 +19,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 512, TASKS = 16 };
+enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 512, TASKS = 16, THIN = 4 };
 
 /* The width of B's panels along vec, and the bytes of one of its elements; 0 if it has none. */
 static int64_t panel(const onnxc_tile_program *program, const onnxc_stmt *stmt, int64_t *bytes) {
@@ -63,8 +65,9 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   int64_t rows = s->row >= 0 ? extent[s->row] : 1, depth = extent[c->num_parallel], columns = extent[s->vec];
   int64_t l2 = program->target->l2_bytes, step = (int64_t)s->unroll * (s->kr > 1 ? s->kr : 1);
   int64_t row_tiles = (rows + s->rows - 1) / s->rows, column_bytes = width * bytes;
-  if (known[c->num_parallel] && row_tiles > 1 && depth * column_bytes > l2 / 2)
-    blocks->depth = even(depth, l2 / 8 / column_bytes, step);
+  bool thin = row_tiles <= THIN;
+  if (known[c->num_parallel] && row_tiles > 1 && depth * column_bytes > (thin ? l2 / 4 : l2 / 2))
+    blocks->depth = even(depth, l2 / (thin ? 16 : 8) / column_bytes, step);
   int64_t near = blocks->depth ? l2 / 2 / blocks->depth : l2 / depth;
   near = near / bytes / s->rows * s->rows;
   int64_t least = 8 * (int64_t)s->rows;
@@ -74,7 +77,7 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
   for (uint32_t k = 0; k < c->num_parallel; k++)
     tasks *= (int)k == s->row || (int)k == s->vec || tasks > TASKS ? 1 : extent[k];
-  int64_t panels = COLUMNS / width > 0 ? COLUMNS / width : 1;
+  int64_t panels = COLUMNS / width > 0 && !thin ? COLUMNS / width : 1;
   while (panels > 1 && tasks * ((columns + panels * width - 1) / (panels * width)) < TASKS)
     panels--;
   blocks->columns = panels * width < columns || !known[s->vec] ? panels * width : 0;
