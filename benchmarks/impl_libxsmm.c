@@ -20,6 +20,7 @@
 typedef struct blocks {
   int64_t bm, bn, bk;
   bool n_outer;
+  int64_t panel; /* blocks of K that are summed before the next block of C */
 } blocks;
 
 typedef struct state {
@@ -28,8 +29,8 @@ typedef struct state {
   int64_t mb, nb, kb; /* numbers of blocks */
   void *a, *b[MAX_LAYERS], *c[MAX_LAYERS];
   size_t a_size, b_size, c_size; /* bytes */
-  libxsmm_xmmfunction kernel;
-  void *packed; /* batched: one B */
+  libxsmm_xmmfunction kernel[2]; /* beta 0 and 1 */
+  void *packed;                  /* batched: one B */
 } state;
 
 static int pairs(bench_dtype dtype) { return dtype == BENCH_F32 ? 1 : dtype == BENCH_BF16 ? 2 : 4; }
@@ -38,36 +39,36 @@ static size_t width_c(const problem *p) { return p->what->kind == BENCH_MLP ? be
 
 static const char *version(void) { return LIBXSMM_VERSION; }
 
-/* A kernel that sums `kb` products of blocks, beta = 0; all sizes in elements, strides in bytes. */
-static bool dispatch(state *s, int64_t m, int64_t n, int64_t k, int64_t ld_a, int64_t ld_b, int64_t ld_c,
-                     int64_t stride_a, int64_t stride_b) {
-  libxsmm_blasint la = (libxsmm_blasint)ld_b, lb = (libxsmm_blasint)ld_a, lc = (libxsmm_blasint)ld_c;
+/* A kernel that sums products of blocks, and what C had if beta is 1; all sizes in elements, strides in bytes. */
+static bool dispatch(state *s, int beta, int64_t m, int64_t n, int64_t k, int64_t stride_a, int64_t stride_b) {
   libxsmm_blasint xm = (libxsmm_blasint)n, xn = (libxsmm_blasint)m, xk = (libxsmm_blasint)k;
   libxsmm_blasint sa = (libxsmm_blasint)stride_b, sb = (libxsmm_blasint)stride_a;
-  float one = 1, zero = 0;
-  int one_int = 1, zero_int = 0;
+  libxsmm_xmmfunction *kernel = &s->kernel[beta];
+  float one = 1, float_beta = (float)beta;
+  int one_int = 1;
   int flags = LIBXSMM_GEMM_FLAG_NONE | (s->p->dtype == BENCH_F32 ? 0 : LIBXSMM_GEMM_FLAG_VNNI_A);
   switch (s->p->dtype) {
   case BENCH_F32:
-    s->kernel.smrs = libxsmm_smmdispatch_reducebatch_strd(xm, xn, xk, sa, sb, &la, &lb, &lc, &one, &zero, &flags, NULL);
-    return s->kernel.smrs != NULL;
+    kernel->smrs =
+        libxsmm_smmdispatch_reducebatch_strd(xm, xn, xk, sa, sb, &xm, &xk, &xm, &one, &float_beta, &flags, NULL);
+    return kernel->smrs != NULL;
   case BENCH_BF16:
-    s->kernel.bsmrs =
-        libxsmm_bsmmdispatch_reducebatch_strd(xm, xn, xk, sa, sb, &la, &lb, &lc, &one, &zero, &flags, NULL);
-    return s->kernel.bsmrs != NULL;
+    kernel->bsmrs =
+        libxsmm_bsmmdispatch_reducebatch_strd(xm, xn, xk, sa, sb, &xm, &xk, &xm, &one, &float_beta, &flags, NULL);
+    return kernel->bsmrs != NULL;
   default:
-    s->kernel.subimrs =
-        libxsmm_subimmdispatch_reducebatch_strd(xm, xn, xk, sa, sb, &la, &lb, &lc, &one_int, &zero_int, &flags, NULL);
-    return s->kernel.subimrs != NULL;
+    kernel->subimrs =
+        libxsmm_subimmdispatch_reducebatch_strd(xm, xn, xk, sa, sb, &xm, &xk, &xm, &one_int, &beta, &flags, NULL);
+    return kernel->subimrs != NULL;
   }
 }
 
-static void call(const state *s, const void *a, const void *b, void *c, int64_t count) {
+static void call(const state *s, int beta, const void *a, const void *b, void *c, int64_t count) {
   unsigned long long products = (unsigned long long)count;
   switch (s->p->dtype) {
-  case BENCH_F32: s->kernel.smrs(b, a, c, &products); break;
-  case BENCH_BF16: s->kernel.bsmrs(b, a, c, &products); break;
-  default: s->kernel.subimrs(b, a, c, &products);
+  case BENCH_F32: s->kernel[beta].smrs(b, a, c, &products); break;
+  case BENCH_BF16: s->kernel[beta].bsmrs(b, a, c, &products); break;
+  default: s->kernel[beta].subimrs(b, a, c, &products);
   }
 }
 
@@ -142,21 +143,21 @@ finish_u8(const int32_t *restrict sum, uint8_t *restrict to, const float *restri
     }
 }
 
-static void one_block(const state *s, int layer, int64_t ib, int64_t jb, const char *a) {
+static void one_block(const state *s, int layer, int64_t ib, int64_t jb, int64_t kb, const char *a) {
   const problem *p = s->p;
   const blocks *b = &s->blocks;
   size_t width = bench_width(p->dtype);
-  size_t a_block = (size_t)(s->kb * b->bm * b->bk) * width, b_block = (size_t)(s->kb * b->bn * b->bk) * width;
   char *c = (char *)s->c[layer] + (size_t)((ib * s->nb + jb) * b->bm * b->bn) * width_c(p);
-  const char *from = (const char *)s->b[layer] + (size_t)jb * b_block;
-  a += (size_t)ib * a_block;
+  const char *from = (const char *)s->b[layer] + (size_t)((jb * s->kb + kb) * b->bn * b->bk) * width;
+  int64_t count = s->kb - kb < b->panel ? s->kb - kb : b->panel;
+  a += (size_t)((ib * s->kb + kb) * b->bm * b->bk) * width;
   if (p->what->kind != BENCH_MLP) {
-    call(s, a, from, c, s->kb);
+    call(s, kb > 0, a, from, c, count);
     return;
   }
   _Alignas(64) float sum[128 * 128];
   const float *bias = p->bias[layer] + jb * b->bn;
-  call(s, a, from, sum, s->kb);
+  call(s, 0, a, from, sum, count);
   if (p->dtype == BENCH_F32)
     finish_f32(sum, (float *)(void *)c, bias, b->bm, b->bn);
   else if (p->dtype == BENCH_BF16)
@@ -165,13 +166,15 @@ static void one_block(const state *s, int layer, int64_t ib, int64_t jb, const c
     finish_u8((const int32_t *)(void *)sum, (uint8_t *)c, bias, b->bm, b->bn, p->scale_a * p->scale_b, 1 / p->scale_a);
 }
 
+/* A thread's part of the blocks of C. */
 static void share(const state *s, int part, int parts) {
   const blocks *b = &s->blocks;
   const char *a = s->a;
   int64_t tasks = s->mb * s->nb, first = tasks * part / parts, last = tasks * (part + 1) / parts;
   for (int layer = 0; layer < s->p->what->layers; layer++) {
-    for (int64_t t = first; t < last; t++)
-      one_block(s, layer, b->n_outer ? t % s->mb : t / s->nb, b->n_outer ? t / s->mb : t % s->nb, a);
+    for (int64_t kb = 0; kb < s->kb; kb += b->panel)
+      for (int64_t t = first; t < last; t++)
+        one_block(s, layer, b->n_outer ? t % s->mb : t / s->nb, b->n_outer ? t / s->mb : t % s->nb, kb, a);
     a = s->c[layer];
     if (parts > 1 && layer + 1 < s->p->what->layers) {
 #pragma omp barrier
@@ -243,7 +246,7 @@ static bool run_batched(void *arg) {
         interleave_4((const uint8_t *)b, (uint32_t *)(void *)to, w->k, w->n);
       b = to;
     }
-    call(s, a, b, (float *)s->c[0] + i * w->m * w->n, 1);
+    call(s, 0, a, b, (float *)s->c[0] + i * w->m * w->n, 1);
   }
   return true;
 }
@@ -274,9 +277,10 @@ static bool prepare(state *s, blocks choice) {
       (size_t)(s->nb * choice.bn * s->kb * choice.bk) * width > s->b_size ||
       (size_t)(s->mb * choice.bm * s->nb * choice.bn) * 4 > s->c_size)
     return false;
-  if (!dispatch(s, choice.bm, choice.bn, choice.bk, choice.bk, choice.bn, choice.bn,
-                choice.bm * choice.bk * (int64_t)width, choice.bn * choice.bk * (int64_t)width))
-    return false;
+  int64_t stride_a = choice.bm * choice.bk * (int64_t)width, stride_b = choice.bn * choice.bk * (int64_t)width;
+  for (int beta = 0; beta <= (choice.panel < s->kb); beta++)
+    if (!dispatch(s, beta, choice.bm, choice.bn, choice.bk, stride_a, stride_b))
+      return false;
   memset(s->a, 0, s->a_size);
   pack_a(s, p->a, s->a);
   for (int layer = 0; layer < w->layers; layer++) {
@@ -312,17 +316,23 @@ static bool choose(state *s) {
   for (int i = 0; i < 3; i++)
     for (int j = 0; j < 3; j++)
       for (int k = 0; k < 3; k++) {
-        blocks choice = {few_rows ? w->m : ms[i], ns[j], ks[k], false};
+        blocks choice = {few_rows ? w->m : ms[i], ns[j], ks[k], false, w->k};
         /* An MLP's C blocks are the next layer's A blocks. A huge product has time for few. */
         if ((few_rows && i) || (mlp && choice.bk != choice.bn) || (huge && (i != 1 || j != 1 || k == 0)))
           continue;
         try(s, choice, &best, &best_blocks);
       }
+  if (best == 1e9)
+    return false;
   blocks other = best_blocks;
   other.n_outer = true;
-  if (best < 1e9)
+  try(s, other, &best, &best_blocks);
+  for (int64_t depth = 512; depth < w->k && !mlp; depth *= 2) {
+    other = best_blocks;
+    other.panel = depth / other.bk;
     try(s, other, &best, &best_blocks);
-  return best < 1e9 && prepare(s, best_blocks);
+  }
+  return prepare(s, best_blocks);
 }
 
 static void *open_batched(problem *p, char *why) {
@@ -331,7 +341,7 @@ static void *open_batched(problem *p, char *why) {
   if (!s)
     return NULL;
   s->p = p;
-  if (!dispatch(s, w->m, w->n, w->k, w->k, w->n, w->n, 0, 0)) {
+  if (!dispatch(s, 0, w->m, w->n, w->k, 0, 0)) {
     snprintf(why, BENCH_WHY, "no kernel for it");
     free(s);
     return NULL;
