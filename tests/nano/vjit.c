@@ -87,7 +87,8 @@ vjit *vjit_compile(const onnxc_target *target, const vjit_spec *specs, uint32_t 
   LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
   LLVMSetModuleDataLayout(module, layout);
   LLVMDisposeTargetData(layout);
-  onnxc_nano nano = {context, module, LLVMCreateBuilderInContext(context), target};
+  onnxc_nano nano = {
+      .context = context, .module = module, .builder = LLVMCreateBuilderInContext(context), .target = target};
   for (uint32_t k = 0; k < count; k++) {
     char name[32];
     snprintf(name, sizeof name, "kernel%u", k);
