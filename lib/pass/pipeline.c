@@ -1,6 +1,7 @@
 /* pipeline.c -- the order of the passes.
  *
- * Sizes first (infer), then what they make constant (fold), so that simplify and dce see the graph that is left.
+ * Sizes first (infer), then products of bytes (qdq), before their weights become floats. Then what is constant (fold), so
+ * that simplify and dce see the graph that is left.
  * Composites are expanded after the first round, whole, and the computes of the expansion are cleaned
  * up once more. Elementwise work is fused before contractions are recognised: padding and transposes
  * reach the factors that way. Layouts need roles; halos take guards off factors, so that dot products can
@@ -8,7 +9,7 @@
  */
 #include "pass/pass.h"
 
-const char onnxc_pipeline[] = "infer,fold,simplify,dce,"
+const char onnxc_pipeline[] = "infer,qdq,dce,fold,simplify,dce,"
                               "expand,fold,simplify,dce,"
                               "fuse,simplify,dce,"
                               "recognise,layout,signs,pack,dce";
