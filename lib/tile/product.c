@@ -6,7 +6,8 @@
  *
  *     depth     whole while a panel takes half of L2 or less (a quarter for few row tiles), else parts of an eighth (a
  *               sixteenth)
- *     rows      so many that their part of A fills L2 (whole reductions: they stream through) or half of it (parts)
+ *     rows      so many that their part of A fills L2 (whole reductions: they stream through) or half of it (parts);
+ *               fewer where there would be too few tasks for many threads
  *     columns   several panels while there are tasks enough: then A's rows stay for all of them. One for few row tiles:
  *               B is read in the order of its memory then, parts and all
  *
@@ -19,7 +20,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 512, TASKS = 16, THIN = 4 };
+enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 512, TASKS = 32, THIN = 4 };
 
 /* The width of B's panels along vec, and the bytes of one of its elements; 0 if it has none. */
 static int64_t panel(const onnxc_tile_program *program, const onnxc_stmt *stmt, int64_t *bytes) {
@@ -74,6 +75,8 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   blocks->rows = even(rows, near < least ? least : near, s->rows);
   if (s->row >= 0 && !known[s->row] && !blocks->rows)
     blocks->rows = least;
+  if (blocks->rows && !blocks->depth && rows / blocks->rows * ((columns + width - 1) / width) < TASKS)
+    blocks->rows = even(rows, least * 2, s->rows); /* fewer rows rather than idle threads */
   int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
   for (uint32_t k = 0; k < c->num_parallel; k++)
     tasks *= (int)k == s->row || (int)k == s->vec || tasks > TASKS ? 1 : extent[k];
