@@ -364,19 +364,18 @@ Test(integer, pads_form) {
 
 Test(integer, errors) {
   static const struct {
-    const char *op;
+    const char *op, *message;
+    int64_t zero_dims[3];
     onnxc_dtype a, zero;
     uint32_t zero_rank;
-    int64_t zero_dims[3];
     onnxc_status status;
-    const char *message;
   } rows[] = {
-      {"MatMulInteger", ONNXC_F32, ONNXC_U8, 0, {0}, ONNXC_UNSUPPORTED, "input 0 of type f32"},
-      {"MatMulInteger", ONNXC_U8, ONNXC_I8, 0, {0}, ONNXC_BAD_INPUT, "a zero point of type i8 for u8"},
-      {"MatMulInteger", ONNXC_U8, ONNXC_U8, 1, {2}, ONNXC_BAD_INPUT, "dims 3 and 2 don't broadcast"},
-      {"MatMulInteger", ONNXC_U8, ONNXC_U8, 2, {3, 3}, ONNXC_BAD_INPUT, "dims 4 and 3 don't broadcast"},
-      {"MatMulInteger", ONNXC_U8, ONNXC_U8, 3, {1, 3, 1}, ONNXC_BAD_INPUT, "rank 3, not at most 2"},
-      {"ConvInteger", ONNXC_U8, ONNXC_U8, 1, {2}, ONNXC_BAD_INPUT, "must agree"},
+      {"MatMulInteger", "input 0 of type f32", {0}, ONNXC_F32, ONNXC_U8, 0, ONNXC_UNSUPPORTED},
+      {"MatMulInteger", "a zero point of type i8 for u8", {0}, ONNXC_U8, ONNXC_I8, 0, ONNXC_BAD_INPUT},
+      {"MatMulInteger", "dims 3 and 2 don't broadcast", {2}, ONNXC_U8, ONNXC_U8, 1, ONNXC_BAD_INPUT},
+      {"MatMulInteger", "dims 4 and 3 don't broadcast", {3, 3}, ONNXC_U8, ONNXC_U8, 2, ONNXC_BAD_INPUT},
+      {"MatMulInteger", "rank 3, not at most 2", {1, 3, 1}, ONNXC_U8, ONNXC_U8, 3, ONNXC_BAD_INPUT},
+      {"ConvInteger", "must agree", {2}, ONNXC_U8, ONNXC_U8, 1, ONNXC_BAD_INPUT},
   };
   for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
     static const double numbers[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
