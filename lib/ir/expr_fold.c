@@ -3,13 +3,14 @@
  * The law: a rule gives the same value for every input, NaN, infinities and
  * signed zeros included (a NaN's sign and payload are not values), so x + 0.0
  * stays while x + -0.0 goes; constants fold only for operations that are
- * correctly rounded or exact. Each rule makes the expression smaller, or moves
- * a constant to the right once, so building ends. Integer i64 leaves that are
- * dims are folded by the dim algebra; a constant or dim stands on the right of
- * add and mul.
+ * correctly rounded or exact. Each rule makes the expression smaller, moves
+ * a constant to the right once, or makes a division a product, so building ends.
+ * Integer i64 leaves that are dims are folded by the dim algebra; a constant or
+ * dim stands on the right of add and mul.
  */
 #include "ir/expr_private.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -255,6 +256,17 @@ static onnxc_expr fold_same(onnxc_exprs *pool, onnxc_expr_op op, onnxc_expr a, b
   }
 }
 
+/* 1 / b for a power of two of which both are normal: then x / b = x * (1 / b) for every x. */
+static onnxc_expr exact_inverse(onnxc_exprs *pool, onnxc_expr b) {
+  onnxc_dtype dtype = dtype_of(pool, b);
+  double f;
+  int exponent, least = dtype == ONNXC_F32 ? FLT_MIN_EXP : DBL_MIN_EXP;
+  if ((dtype != ONNXC_F32 && dtype != ONNXC_F64) || !onnxc_expr_const_value(pool, b, &f, NULL) ||
+      fabs(frexp(f, &exponent)) != 0.5 || exponent < least || exponent > 2 - least)
+    return none;
+  return onnxc_expr_f64(pool, dtype, 1 / f);
+}
+
 static onnxc_expr fold_identity(onnxc_exprs *pool, onnxc_expr_op op, onnxc_expr a, onnxc_expr b, onnxc_dtype dtype) {
   bool zero = is_int_const(pool, b, 0), one = is_one(pool, b), is_bool = dtype == ONNXC_BOOL;
   bool ones = is_bool ? is_int_const(pool, b, 1)
@@ -319,6 +331,9 @@ onnxc_expr onnxc_expr_fold_binary(onnxc_exprs *pool, onnxc_expr_op op, onnxc_exp
     folded = fold_identity(pool, op, a, b, dtype);
   if (folded.i)
     return folded;
+  onnxc_expr inverse = op == ONNXC_EXPR_DIV ? exact_inverse(pool, b) : none;
+  if (inverse.i)
+    return onnxc_expr_binary(pool, ONNXC_EXPR_MUL, a, inverse);
   /* (x + p) + q = x + (p + q), also with dims; integers wrap, so this is exact. x - q = x + (-q) likewise. */
   bool fixed = is_fixed(pool, b) && onnxc_dtype_is_int(dtype);
   if (op == ONNXC_EXPR_SUB && fixed)

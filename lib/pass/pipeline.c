@@ -1,11 +1,10 @@
 /* pipeline.c -- the order of the passes.
  *
- * Sizes first (infer), then products of bytes (qdq), before their weights become floats. Then what is constant (fold), so
- * that simplify and dce see the graph that is left.
- * Composites are expanded after the first round, whole, and the computes of the expansion are cleaned
- * up once more. Elementwise work is fused before contractions are recognised: padding and transposes
- * reach the factors that way. Layouts need roles; halos take guards off factors, so that dot products can
- * be made (signs) and packed for (pack).
+ * Sizes first (infer), then products of bytes (qdq), before their weights become floats. Then what is constant (fold),
+ * so that simplify and dce see the graph that is left. Composites are expanded after the first round, whole, and the
+ * computes of the expansion are cleaned up once more. Elementwise work is fused before contractions are recognised:
+ * padding and transposes reach the factors that way. Layouts need roles; halos take guards off factors, so that dot
+ * products can be made (signs) and packed for (pack).
  */
 #include "pass/pass.h"
 

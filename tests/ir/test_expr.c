@@ -55,6 +55,14 @@ Test(expr, rules) {
   SAME(bin(MUL, f(1), x()), x());
   SAME(bin(DIV, x(), f(1)), x());
   STAYS(bin(DIV, x(), x()), DIV);
+  SAME(bin(DIV, x(), f(-8)), bin(MUL, x(), f(-0.125)));
+  SAME(bin(DIV, x(), f(0x1p126)), bin(MUL, x(), f(0x1p-126)));
+  SAME(bin(DIV, x(), f(0x1p-126)), bin(MUL, x(), f(0x1p126)));
+  STAYS(bin(DIV, x(), f(0x1p127)), DIV); /* the inverse, or the divisor, is subnormal */
+  STAYS(bin(DIV, x(), f(0x1p-127)), DIV);
+  STAYS(bin(DIV, x(), f(3)), DIV);
+  STAYS(bin(DIV, x(), f(INFINITY)), DIV);
+  STAYS(bin(DIV, x(), f(0)), DIV);
   STAYS(bin(ONNXC_EXPR_EQ, x(), x()), ONNXC_EXPR_EQ);
   STAYS(bin(ONNXC_EXPR_LE, x(), x()), ONNXC_EXPR_LE);
   STAYS(bin(ONNXC_EXPR_NE, x(), x()), ONNXC_EXPR_NE);
