@@ -275,7 +275,7 @@ static void run_on(rig *r, const onnxc_target *target) {
 void rig_run(rig *r) {
   run_on(r, r->target);
   static const char other[] = "x86-64-v3"; /* no masks, no scatter, half the vectors */
-  if (r->target->features & ONNXC_FEATURE_AVX512)
+  if (!r->alone && (r->target->features & ONNXC_FEATURE_AVX512))
     run_on(r, onnxc_target_find(other, sizeof other - 1));
   cr_assert(r->checked > 0);
   onnxc_arena_free(&r->arena);

@@ -5,8 +5,8 @@
  *     ... rig_case(r, "name", &compute, operands, 2, &schedule);
  *     rig_run(r);    // compiles all cases as one module, runs and checks each, frees all, r too
  *
- * Each case runs as code for this CPU and as code for AVX2, and each of them twice, its buffers once against the page
- * behind and once against the page before them.
+ * Each case runs as code for r->target (this CPU) and as code for AVX2, and each of them twice, its buffers once
+ * against the page behind and once against the page before them.
  */
 #ifndef ONNXC_TESTS_RIG_H
 #define ONNXC_TESTS_RIG_H
@@ -40,6 +40,7 @@ typedef struct rig {
   uint32_t num_corners;
   uint64_t random;
   const onnxc_target *target;
+  bool alone;       /* code for that target only, not for AVX2 as well */
   unsigned checked; /* elements compared */
 } rig;
 

@@ -27,6 +27,9 @@ static const kind kinds[] = {{"bf16", ONNXC_BF16, ONNXC_BF16, ONNXC_F32, 2},
                              {"s8u8", ONNXC_I8, ONNXC_U8, ONNXC_I32, 4}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
+/* The composer does not use AMX. */
+static uint32_t features_of(const onnxc_target *target) { return target->features & ~(uint32_t)ONNXC_FEATURE_AMX; }
+
 /* The n-th target that runs here and differs in features from those before; NULL at the end. */
 static const onnxc_target *distinct_target(uint32_t n) {
   uint32_t count;
@@ -34,7 +37,7 @@ static const onnxc_target *distinct_target(uint32_t n) {
   for (uint32_t t = 0; t < count; t++) {
     bool seen = !onnxc_target_runs_on_host(&rows[t]);
     for (uint32_t u = 0; u < t; u++)
-      seen |= rows[u].features == rows[t].features;
+      seen |= features_of(&rows[u]) == features_of(&rows[t]);
     if (!seen && n-- == 0)
       return &rows[t];
   }
@@ -50,8 +53,10 @@ static void for_each(void (*test)(const onnxc_target *, const kind *)) {
   cr_assert(done > 0);
 }
 
-static void begin_kind(rig *r, const kind *k) {
+static void begin_kind(rig *r, const onnxc_target *target, const kind *k) {
   static const double bytes[] = {255, -128, 127, 254, -127, 128, 0, 1};
+  r->target = target;
+  r->alone = true;
   if (k->kr == 4) {
     r->corners = bytes;
     r->num_corners = sizeof bytes / sizeof *bytes;
@@ -106,8 +111,7 @@ static product tile_of(const onnxc_target *target, const kind *t) {
 
 static void sweep(const onnxc_target *target, const kind *t) {
   BEGIN(r);
-  r->target = target;
-  begin_kind(r, t);
+  begin_kind(r, target, t);
   product p = tile_of(target, t), q = p;
   int64_t lanes = p.lanes, width = p.panel;
   for (q.m = 1; q.m <= 2 * p.rows + 1; q.m++) {
@@ -141,8 +145,7 @@ typedef struct dynamic {
 
 static void dynamic_product(const onnxc_target *target, const kind *t, dynamic size) {
   BEGIN(r);
-  r->target = target;
-  begin_kind(r, t);
+  begin_kind(r, target, t);
   product p = tile_of(target, t);
   onnxc_dim dims[3] = {rig_symbol(r, "M", 1, 100, size.m), rig_symbol(r, "N", 0, 1000, size.n),
                        rig_symbol(r, "K", 0, 1000, size.k)};
@@ -172,8 +175,7 @@ Test(dot, sizes_known_at_run_time) { for_each(dynamic_sweep); }
 /* The first block of K starts, the last one (with a part of a step) finishes, those between resume. */
 static void partial_sums(const onnxc_target *target, const kind *t) {
   BEGIN(r);
-  r->target = target;
-  begin_kind(r, t);
+  begin_kind(r, target, t);
   product p = tile_of(target, t);
   const int64_t kb = 12;
   p.k = 4 * kb + t->kr + 1;
@@ -247,8 +249,7 @@ static void add_requantized(rig *r, const kind *t) {
 
 static void windows_and_epilogues(const onnxc_target *target, const kind *t) {
   BEGIN(r);
-  r->target = target;
-  begin_kind(r, t);
+  begin_kind(r, target, t);
   add_windows(r, t, false);
   add_windows(r, t, true);
   if (t->kr == 4)
@@ -261,8 +262,7 @@ Test(dot, windows_and_epilogues) { for_each(windows_and_epilogues); }
 /* Vectors of half and of twice a register, panels that are no multiple of them. */
 static void other_widths(const onnxc_target *target, const kind *t) {
   BEGIN(r);
-  r->target = target;
-  begin_kind(r, t);
+  begin_kind(r, target, t);
   for (uint32_t lanes = 4; lanes <= 32; lanes *= 2) {
     product p = {5, 2 * lanes + 3, 13, 3, 2, lanes, 2, 2 * lanes, lanes > 8};
     add_product(r, t, &p);
