@@ -143,33 +143,34 @@ finish_u8(const int32_t *restrict sum, uint8_t *restrict to, const float *restri
     }
 }
 
-static void one_block(const state *s, int layer, int64_t ib, int64_t jb, int64_t kb, const char *a) {
+static void one_block(const state *s, int layer, int64_t ib, int64_t jb, int64_t kb, const void *a) {
   const problem *p = s->p;
   const blocks *b = &s->blocks;
   size_t width = bench_width(p->dtype);
-  char *c = (char *)s->c[layer] + (size_t)((ib * s->nb + jb) * b->bm * b->bn) * width_c(p);
-  const char *from = (const char *)s->b[layer] + (size_t)((jb * s->kb + kb) * b->bn * b->bk) * width;
+  void *c = (char *)s->c[layer] + (size_t)((ib * s->nb + jb) * b->bm * b->bn) * width_c(p);
+  const void *from = (const char *)s->b[layer] + (size_t)((jb * s->kb + kb) * b->bn * b->bk) * width;
   int64_t count = s->kb - kb < b->panel ? s->kb - kb : b->panel;
-  a += (size_t)((ib * s->kb + kb) * b->bm * b->bk) * width;
+  a = (const char *)a + (size_t)((ib * s->kb + kb) * b->bm * b->bk) * width;
   if (p->what->kind != BENCH_MLP) {
     call(s, kb > 0, a, from, c, count);
     return;
   }
-  _Alignas(64) float sum[128 * 128];
+  _Alignas(64) char sums[sizeof(float) * 128 * 128];
+  void *sum = sums;
   const float *bias = p->bias[layer] + jb * b->bn;
   call(s, 0, a, from, sum, count);
   if (p->dtype == BENCH_F32)
-    finish_f32(sum, (float *)(void *)c, bias, b->bm, b->bn);
+    finish_f32(sum, c, bias, b->bm, b->bn);
   else if (p->dtype == BENCH_BF16)
-    finish_bf16(sum, (uint16_t *)(void *)c, bias, b->bm, b->bn);
+    finish_bf16(sum, c, bias, b->bm, b->bn);
   else
-    finish_u8((const int32_t *)(void *)sum, (uint8_t *)c, bias, b->bm, b->bn, p->scale_a * p->scale_b, 1 / p->scale_a);
+    finish_u8(sum, c, bias, b->bm, b->bn, p->scale_a * p->scale_b, 1 / p->scale_a);
 }
 
 /* A thread's part of the blocks of C. */
 static void share(const state *s, int part, int parts) {
   const blocks *b = &s->blocks;
-  const char *a = s->a;
+  const void *a = s->a;
   int64_t tasks = s->mb * s->nb, first = tasks * part / parts, last = tasks * (part + 1) / parts;
   for (int layer = 0; layer < s->p->what->layers; layer++) {
     for (int64_t kb = 0; kb < s->kb; kb += b->panel)
@@ -236,14 +237,14 @@ static bool run_batched(void *arg) {
   int v = pairs(s->p->dtype);
 #pragma omp parallel for num_threads(s->p->threads) if (s->p->threads > 1) schedule(static)
   for (int64_t i = 0; i < w->batch; i++) {
-    const char *a = (const char *)s->p->a + (size_t)(i * w->m * w->k) * width;
-    const char *b = (const char *)s->p->b[0] + (size_t)(i * w->k * w->n) * width;
+    const void *a = (const char *)s->p->a + (size_t)(i * w->m * w->k) * width;
+    const void *b = (const char *)s->p->b[0] + (size_t)(i * w->k * w->n) * width;
     if (v > 1) {
-      char *to = (char *)s->packed + (size_t)(i * w->k * w->n) * width;
+      void *to = (char *)s->packed + (size_t)(i * w->k * w->n) * width;
       if (v == 2)
-        interleave_2((const uint16_t *)(const void *)b, (uint32_t *)(void *)to, w->k, w->n);
+        interleave_2(b, to, w->k, w->n);
       else
-        interleave_4((const uint8_t *)b, (uint32_t *)(void *)to, w->k, w->n);
+        interleave_4(b, to, w->k, w->n);
       b = to;
     }
     call(s, 0, a, b, (float *)s->c[0] + i * w->m * w->n, 1);

@@ -124,12 +124,11 @@ static void run_batch(const state *s, int m, int n, int k) {
   for (size_t i = 0; i < (size_t)p->what->batch; i++) {
     const char *a = (const char *)p->a + i * (size_t)m * (size_t)k * width;
     const char *b = (const char *)p->b[0] + i * (size_t)k * (size_t)n * width;
-    char *c = (char *)s->c + i * (size_t)m * (size_t)n * 4;
+    void *c = (char *)s->c + i * (size_t)m * (size_t)n * 4;
     if (p->dtype == BENCH_BF16)
-      mkl.bf16(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k, 1, a, k, b, n, 0, (float *)(void *)c, n);
+      mkl.bf16(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, m, n, k, 1, a, k, b, n, 0, c, n);
     else
-      mkl.int8(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, FIXED_OFFSET, m, n, k, 1, a, k, 0, b, n, 0, 0,
-               (int32_t *)(void *)c, n, &no_offset);
+      mkl.int8(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, FIXED_OFFSET, m, n, k, 1, a, k, 0, b, n, 0, 0, c, n, &no_offset);
   }
 }
 

@@ -208,9 +208,9 @@ static double rate(void (*loop)(long), long step, double seconds) {
 static void *burst_core(void *arg) {
   core_burst *burst = arg;
   rate(burst->loop->run, 500, 3e-4); /* to reach the clock that the instruction runs at */
-  double clock_before = rate(chain, 500, 3e-4) * CHAIN;
+  double clock_before = rate(chain, 500, 3e-4) * (double)CHAIN;
   burst->instructions = rate(burst->loop->run, 1000, 1.5e-3) * burst->loop->instructions;
-  double clock_after = rate(chain, 500, 3e-4) * CHAIN;
+  double clock_after = rate(chain, 500, 3e-4) * (double)CHAIN;
   burst->clock = 0.5 * (clock_before + clock_after);
   return NULL;
 }
@@ -325,7 +325,7 @@ double machine_bandwidth(const void *buffer, size_t size, double seconds) {
   size_t part = size / (size_t)machine.threads / 4096 * 4096;
   double best = 0;
   for (int loop = 0; loop < 4; loop++) {
-    core_read jobs[MAX_CORES];
+    core_read jobs[MAX_CORES] = {{0}};
     double sum = 0;
     for (int i = 0; i < machine.threads; i++)
       jobs[i] = (core_read){(const char *)buffer + (size_t)i * part, part, loop, seconds / 4, 0};
