@@ -301,8 +301,13 @@ static LLVMValueRef initial(compose *c, uint32_t j, uint32_t row, uint32_t vec) 
                          : fit(c, onnxc_compose_emit(c, c->compute->init[j], row, vec, 0));
 }
 
+/* Sums of integers by LLVM's own operation: of the shuffles below it makes a dot product of bytes without the last sums
+ * across its lanes (LLVM 19). */
 static LLVMValueRef across_lanes(compose *c, uint32_t j, LLVMValueRef value) {
   LLVMBuilderRef b = c->gen->nano.builder;
+  LLVMTypeRef type = LLVMTypeOf(value);
+  if (onnxc_dtype_is_int(c->compute->acc_dtype[j]) && c->combiner[j] == ONNXC_EXPR_ADD)
+    return onnxc_gen_intrinsic(c->gen, "llvm.vector.reduce.add", 1, &type, 1, &value);
   LLVMValueRef *low = ONNXC_NEW_ARRAY(c->gen->arena, LLVMValueRef, c->lanes);
   LLVMValueRef *high = ONNXC_NEW_ARRAY(c->gen->arena, LLVMValueRef, c->lanes);
   for (uint32_t width = c->lanes / 2; width >= 1; width /= 2) {

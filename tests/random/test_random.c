@@ -240,6 +240,11 @@ static const struct {
      "  %p = compute(%x) <i0: %b> add($0[0, 0, 0, 0], cast.f32(i0)) : f32[%b]\n"
      "  %q = compute(%x) <i0: %e> add($0[0, 0, 0, 0], cast.f32(i0)) : f32[%e]\n"
      "  return %y, %p, %q\n}\n"},
+    {"sixteen products of bytes, summed across lanes",
+     "graph @g(%a: u8[2, 1, 16], %b: i8[2, 53, 16]) {\n"
+     "  %y = compute(%a, %b) <i0: 2, i1: 1, i2: 53 | r0: 16>\n"
+     "    i32 add mul(cast.i32($0[i0, i1, r0]), cast.i32($1[i0, i2, r0])) init 0 -> acc0 : i32[2, 1, 53]\n"
+     "  return %y\n}\n"},
 };
 
 Test(random, known_texts) {
