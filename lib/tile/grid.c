@@ -203,6 +203,19 @@ static void place_columns(cutter *c, onnxc_block *block, const onnxc_stmt *stmt,
   }
 }
 
+/* The step of the loop over an index's blocks. Rows that only a run knows the number of are cut evenly, too. */
+static onnxc_dim block_step(const cutter *c, uint32_t index, bool panels) {
+  onnxc_dims *dims = &c->program->graph->dims;
+  const onnxc_schedule *s = &c->stmt->schedule;
+  onnxc_dim most = onnxc_dim_const(dims, c->block[index]);
+  if (!panels || (int)index != s->row || c->known[index])
+    return most;
+  onnxc_dim one = onnxc_dim_const(dims, 1), tile = onnxc_dim_const(dims, s->rows);
+  onnxc_dim extent = onnxc_dim_max(dims, c->stmt->compute->extents[index], one);
+  onnxc_dim rows = onnxc_dim_ceildiv(dims, extent, onnxc_dim_ceildiv(dims, extent, most));
+  return onnxc_dim_mul(dims, onnxc_dim_ceildiv(dims, rows, tile), tile);
+}
+
 void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onnxc_stmt *template) {
   onnxc_graph *graph = program->graph;
   onnxc_dims *dims = &graph->dims;
@@ -237,7 +250,7 @@ void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onn
       uint32_t index = s->order[k];
       if (!c.block[index] || (pass == 0) != ((product || panels) && (int)index == s->vec))
         continue;
-      onnxc_dim extent = compute->extents[index], step = onnxc_dim_const(dims, c.block[index]);
+      onnxc_dim extent = compute->extents[index], step = block_step(&c, index, panels);
       onnxc_stmt *loop = onnxc_grid_loop(program, block, zero, extent, step);
       onnxc_dim iv = onnxc_dim_sym(dims, loop->iv);
       stmt.box_lo[index] = iv;

@@ -73,8 +73,8 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   near = near / bytes / s->rows * s->rows;
   int64_t least = 8 * (int64_t)s->rows;
   blocks->rows = even(rows, near < least ? least : near, s->rows);
-  if (s->row >= 0 && !known[s->row] && !blocks->rows)
-    blocks->rows = least;
+  if (s->row >= 0 && !known[s->row]) /* at most; how many are equal parts is for the run to find */
+    blocks->rows = near < least ? least : near;
   if (blocks->rows && !blocks->depth && rows / blocks->rows * ((columns + width - 1) / width) < TASKS)
     blocks->rows = even(rows, least * 2, s->rows); /* fewer rows rather than idle threads */
   int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
