@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, PACKED = 151, B_MATRIX = 162, FIXED_OFFSET = 173 };
 
@@ -36,14 +37,18 @@ static struct {
 } mkl;
 
 static const char *version(void) {
-  static char text[200];
+  static char full[200], text[100];
   void (*get)(char *text, int size);
   if (mkl.library)
     return text;
   mkl.library = bench_library((const char *const[]){"libmkl_rt.so.3", "libmkl_rt.so.2", NULL});
   if (!bench_symbol(mkl.library, "MKL_Get_Version_String", &get))
     return NULL;
-  get(text, sizeof text - 1);
+  get(full, sizeof full - 1);
+  const char *number = strstr(full, "Version "); /* between the product's name and that of the architecture */
+  number = number ? number + strlen("Version ") : full;
+  const char *end = strstr(number, " for ");
+  snprintf(text, sizeof text, "%.*s", end ? (int)(end - number) : (int)strlen(number), number);
   bench_symbol(mkl.library, "cblas_sgemm_pack_get_size", &mkl.sgemm_pack_get_size);
   bench_symbol(mkl.library, "cblas_sgemm_pack", &mkl.sgemm_pack);
   bench_symbol(mkl.library, "cblas_sgemm_compute", &mkl.sgemm_compute);
