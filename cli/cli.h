@@ -30,6 +30,7 @@ int cli_inspect(command *cli, int argc, char **argv);
 int cli_gen(command *cli, int argc, char **argv);
 int cli_opt(command *cli, int argc, char **argv);
 int cli_targets(command *cli, int argc, char **argv);
+int cli_tune(command *cli, int argc, char **argv);
 
 /* "onnxc VERB: message" on standard error; returns ONNXC_USAGE, or the status given. */
 #if defined(__GNUC__)
@@ -46,11 +47,11 @@ int cli_fail(onnxc_status status, const char *format, ...);
 /* Long options of all compiling verbs, for the array of getopt_long. */
 #define CLI_COMPILE_OPTIONS                                                                                            \
   {"mcpu", 1, NULL, CLI_MCPU}, {"dim", 1, NULL, CLI_DIM}, {"shape", 1, NULL, CLI_SHAPE},                               \
-      {"precision", 1, NULL, CLI_PRECISION}, {"help", 0, NULL, 'h'}
+      {"precision", 1, NULL, CLI_PRECISION}, {"tuning", 1, NULL, CLI_TUNING}, {"help", 0, NULL, 'h'}
 /* And of those that run what they compile. */
 #define CLI_CACHE_OPTION {"cache", 2, NULL, CLI_CACHE}
 #define CLI_CACHE_HELP   "  --cache[=DIR]      keep compiled programs in DIR (~/.cache/onnxc) and take them from there\n"
-enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_CACHE, CLI_FIRST_OWN };
+enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_TUNING, CLI_CACHE, CLI_FIRST_OWN };
 
 typedef struct cli_options {
   onnxc_options options;

@@ -16,6 +16,7 @@ static const char help[] =
     "  --dim NAME=N       fix a symbolic dim\n"
     "  --shape INPUT=1x3x224x224  fix an input's shape (? leaves a dim open)\n"
     "  --precision=f32    arithmetic of contractions\n"
+    "  --tuning=FILE      how to cut products, from `onnxc tune`\n"
     "  --weights=embed|file  weights in the artefact, or in OUT.weights\n"
     "  --prefix=NAME      of the library's symbols\n"
     "  --threads=N        1 = without OpenMP\n"

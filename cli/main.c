@@ -14,6 +14,7 @@ static const struct {
     {"run", cli_run, "MODEL --input NAME=FILE: compile in memory and run"},
     {"verify", cli_verify, "PATH...: compare with expected outputs"},
     {"bench", cli_bench, "MODEL: measure time and throughput"},
+    {"tune", cli_tune, "MODEL -o FILE: measure other cuts of matrix products, for --tuning=FILE"},
     {"inspect", cli_inspect, "MODEL: inputs, outputs, operators, weights, memory"},
     {"gen", cli_gen, "mlp|gemm -o OUT: write a model"},
     {"opt", cli_opt, "FILE --passes=a,b: run passes over the text form"},

@@ -89,6 +89,7 @@ int cli_option(command *cli, cli_options *options, int option, const char *argum
     if (strcmp(argument, "bf16") == 0)
       return cli_fail(ONNXC_UNSUPPORTED, "--precision=bf16 is not supported");
     return cli_usage(cli, "--precision wants f32 or bf16, not '%s'", argument);
+  case CLI_TUNING: options->options.tuning = argument; return 0;
   case CLI_CACHE:
     options->options.cache_directory = argument ? argument : default_cache(cli);
     if (!options->options.cache_directory || !options->options.cache_directory[0])

@@ -72,6 +72,9 @@ typedef struct onnxc_options { /* zero = default */
   const char *prefix;          /* of the symbols of a library; NULL = from the output's name */
   int weights_in_file;         /* emit: weights in OUT.weights, not in the artefact */
   int threads;                 /* emit: 1 = no OpenMP in the artefact; 0 = default (1) */
+  const char *tuning; /* path of a file that `onnxc tune` wrote; NULL = none. It says how products are cut; lines
+                       * for other products and CPUs are not used. It has no say in what is computed, but a part of
+                       * a reduction more or less changes the last bits of sums */
   const onnxc_dim_setting *dims;
   size_t num_dims;
   const onnxc_shape_setting *shapes;
@@ -109,6 +112,14 @@ typedef struct onnxc_stats {
   double flops; /* floating-point operations of a run's contractions; 0 when it depends on dims */
 } onnxc_stats;
 void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats);
+/* The matrix products of a program that are cut by the cost model or by options.tuning: the stage (as onnxc_profile
+ * numbers them) and the choice as a line of a tuning file. Returns how many; the list is the program's. A program from
+ * the cache has none. */
+typedef struct onnxc_product_choice {
+  int stage;
+  const char *line;
+} onnxc_product_choice;
+int onnxc_program_products(const onnxc_program *program, const onnxc_product_choice **products);
 /* See runtime.h. A failure's message stands in run->message. */
 onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run);
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run);

@@ -55,6 +55,9 @@ typedef struct onnxc_build {
   onnxc_model *model;
   const onnxc_options *options; /* not NULL */
   const onnxc_target *target;
+  const char *tuning_text; /* the file's; NULL = none */
+  size_t tuning_size;
+  onnxc_tuning tuning;
   onnxc_arena arena;
   onnxc_graph graph;
   onnxc_tile_program tile;
@@ -63,7 +66,7 @@ typedef struct onnxc_build {
   onnxc_weights weights;
 } onnxc_build;
 void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_options *options);
-onnxc_status onnxc_build_target(onnxc_build *build); /* the CPU; before everything else */
+onnxc_status onnxc_build_target(onnxc_build *build); /* the CPU and its tuning; before everything else */
 /* What the result will depend on, as a hash; an error if not all of the model can be read. */
 onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key);
 onnxc_status onnxc_build_tile(onnxc_build *build);                     /* import, passes, tile program */

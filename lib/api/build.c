@@ -7,6 +7,8 @@
 
 #include "ir/verify.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_options *options) {
@@ -23,7 +25,7 @@ void onnxc_build_free(onnxc_build *build) {
   onnxc_arena_free(&build->arena);
 }
 
-onnxc_status onnxc_build_target(onnxc_build *build) {
+static onnxc_status find_target(onnxc_build *build) {
   const char *cpu = build->options->cpu;
   onnxc_diag *diag = &build->model->context->diag;
   if (!cpu || strcmp(cpu, "native") == 0) {
@@ -36,6 +38,30 @@ onnxc_status onnxc_build_target(onnxc_build *build) {
   if (!build->target)
     return onnxc_error(diag, ONNXC_USAGE, "unknown CPU '%s': `onnxc targets` lists the known ones", cpu);
   return ONNXC_OK;
+}
+
+static onnxc_status read_tuning(onnxc_build *build) {
+  enum { MAX_SIZE = 1 << 20 };
+  const char *path = build->options->tuning;
+  onnxc_diag *diag = &build->model->context->diag;
+  char *text = onnxc_arena_alloc(&build->arena, MAX_SIZE + 1); /* while no file is open */
+  FILE *file = fopen(path, "rb");
+  if (!file)
+    return onnxc_error(diag, ONNXC_BAD_INPUT, "cannot read '%s': %s", path, strerror(errno));
+  size_t size = fread(text, 1, MAX_SIZE + 1, file);
+  bool failed = ferror(file) != 0;
+  fclose(file);
+  if (failed || size > MAX_SIZE)
+    return onnxc_error(diag, ONNXC_BAD_INPUT, "cannot read '%s': %s", path,
+                       failed ? "it is no file" : "it is too large for a tuning file");
+  build->tuning_text = text;
+  build->tuning_size = size;
+  return onnxc_tuning_parse(&build->tuning, &build->arena, diag, path, text, size);
+}
+
+onnxc_status onnxc_build_target(onnxc_build *build) {
+  ONNXC_TRY(find_target(build));
+  return build->options->tuning ? read_tuning(build) : ONNXC_OK;
 }
 
 /* Hands text to the caller when he wants it; printed into an arena of its own, since it may be large. */
@@ -81,6 +107,7 @@ onnxc_status onnxc_build_tile(onnxc_build *build) {
   ONNXC_TRY(onnxc_run_passes(&build->graph, onnxc_pipeline, &passes));
   start = onnxc_seconds();
   onnxc_tile_program_init(&build->tile, &build->graph, build->target);
+  build->tile.tuning = &build->tuning;
   ONNXC_TRY(onnxc_tile_lower(&build->tile));
   ONNXC_TRY(onnxc_tile_verify(&build->tile));
   report_tile(build, onnxc_seconds() - start);

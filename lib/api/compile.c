@@ -25,6 +25,8 @@ struct onnxc_program {
   void *copies; /* of weights */
   onnxc_rt_program rt;
   const char *const *stage_names;
+  onnxc_product_choice *products;
+  int num_products;
   onnxc_stats stats;
 };
 
@@ -168,6 +170,19 @@ static void store_entry(onnxc_program *program, const char *path, const onnxc_di
 
 /* ---- compiling ---- */
 
+static void list_products(onnxc_program *program) {
+  onnxc_build *build = &program->build;
+  const onnxc_tile_program *tile = &build->tile;
+  program->products = ONNXC_NEW_ARRAY(&build->arena, onnxc_product_choice, tile->products.length + 1);
+  program->num_products = (int)tile->products.length;
+  for (uint32_t k = 0; k < tile->products.length; k++) {
+    onnxc_text line;
+    onnxc_text_init(&line, &build->arena);
+    onnxc_tuning_print(&tile->products.data[k].key, &tile->products.data[k].values, &line);
+    program->products[k] = (onnxc_product_choice){(int)tile->products.data[k].number, line.data};
+  }
+}
+
 static onnxc_status compile(void *arg) {
   onnxc_program *program = arg;
   onnxc_build *build = &program->build;
@@ -194,6 +209,7 @@ static onnxc_status compile(void *arg) {
     store_entry(program, path, &key);
   onnxc_object_free(&program->object);
   ONNXC_TRY(bind_weights(program));
+  list_products(program);
   fill_stats(program, (int)build->graph.source_nodes, (int)build->graph.folded_nodes);
   return ONNXC_OK;
 }
@@ -240,6 +256,11 @@ void onnxc_program_free(onnxc_program *program) {
 const onnxc_model_info *onnxc_program_describe(const onnxc_program *program) { return &program->rt.info; }
 
 void onnxc_program_stats(const onnxc_program *program, onnxc_stats *stats) { *stats = program->stats; }
+
+int onnxc_program_products(const onnxc_program *program, const onnxc_product_choice **products) {
+  *products = program->products;
+  return program->num_products;
+}
 
 onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run) {
   return (onnxc_status)onnxc_rt_plan(&program->rt, NULL, run);

@@ -32,6 +32,8 @@ onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key) {
   onnxc_cache_identify(&hasher, build->target);
   onnxc_hash_add(&hasher, &content, sizeof content);
   add_options(&hasher, build->options);
+  add_number(&hasher, build->tuning_text ? (int64_t)build->tuning_size : -1);
+  onnxc_hash_add(&hasher, build->tuning_text, build->tuning_size);
   *key = onnxc_hash_end(&hasher);
   return ONNXC_OK;
 }

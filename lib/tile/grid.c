@@ -239,12 +239,14 @@ void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onn
                  onnxc_exprs_node(&graph->exprs, compute->element[0])->op == ONNXC_EXPR_MUL;
   onnxc_blocks blocks;
   bool panels = onnxc_product_blocks(program, &stmt, &blocks);
-  if (panels)
+  if (panels) {
+    onnxc_product_tune(program, &stmt, &blocks);
     cut_panels_product(&c, &blocks);
-  else if (product)
+  } else if (product) {
     cut_product(&c);
-  else
+  } else {
     cut_others(&c);
+  }
   for (int pass = 0; pass < 2; pass++) /* panels outermost, so that one stays in L2 for all rows */
     for (uint32_t k = 0; k < compute->num_parallel; k++) {
       uint32_t index = s->order[k];

@@ -16,6 +16,10 @@ typedef struct onnxc_blocks {
  * index whose second factor lies in panels along vec: then there is nothing to decide here. */
 bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *stmt, onnxc_blocks *blocks);
 
+/* Puts what program->tuning says of this product into the schedule and the blocks, and both on record in
+ * program->products, for the stage that is added next. tile/tuned.c */
+void onnxc_product_tune(onnxc_tile_program *program, onnxc_stmt *stmt, onnxc_blocks *blocks);
+
 /* Appends, in place of `stmt` (of static size most[k] or less along each parallel index k): accumulators set to init,
  * in the result's own memory or in scratch, a loop over parts of `depth` elements of the reduction that adds their
  * products, then finish. */

@@ -53,6 +53,7 @@
 
 #include "ir/text.h"
 #include "target/target.h"
+#include "tile/tuning.h"
 
 typedef enum onnxc_space { ONNXC_SPACE_VALUE, ONNXC_SPACE_SCRATCH, ONNXC_SPACE_STATE } onnxc_space;
 
@@ -131,6 +132,8 @@ typedef struct onnxc_tile_program {
   const onnxc_target *target;
   ONNXC_VEC(onnxc_buffer) buffers; /* [0] unused */
   ONNXC_VEC(onnxc_stage) stages;
+  const onnxc_tuning *tuning;      /* choices for products that come before the cost model's; NULL = none */
+  ONNXC_VEC(onnxc_tuned) products; /* those that lowering had a choice for, and what it chose */
 } onnxc_tile_program;
 
 void onnxc_tile_program_init(onnxc_tile_program *program, onnxc_graph *graph, const onnxc_target *target);
