@@ -6,8 +6,7 @@
  */
 #include "nano/vmath.h"
 
-#include <string.h>
-
+#include <math.h>
 #include <string.h>
 
 static LLVMTypeRef scalar_type(const onnxc_nano *nano, onnxc_dtype dtype) {
@@ -165,6 +164,43 @@ static LLVMValueRef int_to_float(const onnxc_nano *nano, onnxc_dtype to, onnxc_d
   return via == to ? f : float_to_float(nano, to, via, f);
 }
 
+/* Is x a float y rounded to the nearest integer, perhaps plus a constant zero point of a byte? */
+static bool match_rounded(LLVMValueRef x, LLVMValueRef *y, double *zero) {
+  *zero = 0;
+  if (LLVMIsAInstruction(x) && LLVMGetInstructionOpcode(x) == LLVMFAdd &&
+      onnxc_vmath_const_real(LLVMGetOperand(x, 1), zero))
+    x = LLVMGetOperand(x, 0);
+  if (*zero != trunc(*zero) || fabs(*zero) > 255 || !LLVMIsACallInst(x) ||
+      LLVMGetIntrinsicID(LLVMGetCalledValue(x)) != LLVMLookupIntrinsicID("llvm.roundeven", strlen("llvm.roundeven")))
+    return false;
+  *y = LLVMGetOperand(x, 0);
+  return true;
+}
+
+/* saturate(round(y) + zero) as bytes: one conversion rounds (to even, whatever MXCSR says), and unsigned saturation
+ * clamps above: numbers beyond 32 bits convert to 2^31. Below, y is clamped before, and NaN gives the least number.
+ * Signed bytes are unsigned ones with another zero point, and the highest bit flipped. */
+static LLVMValueRef rounded_to_byte(const onnxc_vec *v, bool is_signed, LLVMValueRef y, double zero) {
+  enum { TO_NEAREST_QUIETLY = 8 };
+  const char *name = "llvm.x86.avx512.mask.cvtps2dq.512";
+  LLVMTypeRef i32 = LLVMInt32TypeInContext(v->nano->context);
+  if (is_signed) {
+    y = v_select(v, v_cmp(v, LLVMRealUNO, y, y), v_real(v, -zero), y);
+    zero += 128;
+  }
+  LLVMValueRef least = v_real(v, -zero), from = v_select(v, v_cmp(v, LLVMRealOGT, y, least), y, least);
+  LLVMValueRef args[] = {from, v_int(v, 0), LLVMConstAllOnes(LLVMInt16TypeInContext(v->nano->context)),
+                         LLVMConstInt(i32, TO_NEAREST_QUIETLY, false)};
+  LLVMValueRef function =
+      LLVMGetIntrinsicDeclaration(v->nano->module, LLVMLookupIntrinsicID(name, strlen(name)), NULL, 0);
+  LLVMValueRef whole = LLVMBuildCall2(v->b, LLVMGlobalGetValueType(function), function, args, 4, "");
+  whole = v_iadd(v, whole, v_int(v, (int64_t)zero));
+  whole = v_select(v, v_icmp(v, LLVMIntULT, whole, v_int(v, 255)), whole, v_int(v, 255));
+  LLVMTypeRef bytes = onnxc_nano_type(v->nano, ONNXC_U8, v->lanes);
+  LLVMValueRef byte = LLVMBuildTrunc(v->b, whole, bytes, "");
+  return is_signed ? LLVMBuildXor(v->b, byte, onnxc_vmath_int(bytes, -128), "") : byte;
+}
+
 /* Truncates and saturates; NaN gives 0. Types below 32 bits (and i32, u32 from f64) are clamped as floats, where
  * both bounds are exact; for the others lanes out of range convert to an undefined value that is not selected. */
 static LLVMValueRef float_to_int(const onnxc_nano *nano, onnxc_dtype to, onnxc_dtype from, LLVMValueRef x) {
@@ -179,6 +215,11 @@ static LLVMValueRef float_to_int(const onnxc_nano *nano, onnxc_dtype to, onnxc_d
   LLVMTypeRef type = onnxc_nano_type(nano, to, v.lanes);
   bool is_signed = onnxc_dtype_is_signed(to);
   uint32_t bits = bits_of(to);
+  LLVMValueRef rounded;
+  double zero;
+  if (bits == 8 && from == ONNXC_F32 && v.lanes == 16 && nano->target->vector_bytes == 64 &&
+      match_rounded(x, &rounded, &zero))
+    return rounded_to_byte(&v, is_signed, rounded, zero);
   double power = is_signed ? (double)((uint64_t)1 << (bits - 1)) : 2.0 * (double)((uint64_t)1 << (bits - 1));
   LLVMValueRef nan = v_cmp(&v, LLVMRealUNO, x, x);
   if (bits < 32 || (bits == 32 && v.wide)) {

@@ -345,6 +345,57 @@ Test(vexpr, fma_rounds_once) {
   }
 }
 
+/* ---- quantization ---- */
+
+typedef struct quantization {
+  onnxc_dtype to;
+  double zero;
+} quantization;
+
+static LLVMValueRef build_quantize(const onnxc_nano *nano, const void *arg, const LLVMValueRef *args) {
+  const quantization *q = arg;
+  LLVMValueRef rounded = onnxc_nano_op(nano, ONNXC_EXPR_ROUND, ONNXC_F32, args);
+  int64_t bits;
+  memcpy(&bits, &q->zero, sizeof bits);
+  LLVMValueRef zero = onnxc_nano_const(nano, ONNXC_F32, 16, bits);
+  if (q->zero != 0)
+    rounded = onnxc_nano_op(nano, ONNXC_EXPR_ADD, ONNXC_F32, (LLVMValueRef[]){rounded, zero});
+  return onnxc_nano_cast(nano, q->to, ONNXC_F32, rounded);
+}
+
+/* saturate(round(x) + zero): halves, what saturates, NaN and infinities. */
+Test(vexpr, quantizes) {
+  static const quantization rows[] = {{ONNXC_U8, 0}, {ONNXC_U8, 3},   {ONNXC_U8, 255}, {ONNXC_I8, 0},  {ONNXC_I8, -128},
+                                      {ONNXC_I8, 5}, {ONNXC_I8, 127}, {ONNXC_U8, 0.5}, {ONNXC_U8, 1e9}};
+  enum { NUM_ROWS = sizeof rows / sizeof *rows };
+  static float x[COUNT];
+  static unsigned char got[COUNT], want[COUNT];
+  vjit_spec specs[NUM_ROWS];
+  fill(ONNXC_F32, (char *)x, 0);
+  for (int k = 0; k < COUNT / 2; k++)
+    x[2 * k] = (float)(k - COUNT / 4) / 2;
+  for (int r = 0; r < NUM_ROWS; r++)
+    specs[r] = (vjit_spec){1, {ONNXC_F32}, rows[r].to, 16, build_quantize, &rows[r]};
+  const onnxc_target *targets[2];
+  uint32_t num_targets = vjit_targets(targets);
+  for (uint32_t t = 0; t < num_targets; t++) {
+    vjit *jit = vjit_compile(targets[t], specs, NUM_ROWS);
+    cr_assert_not_null(jit);
+    for (int r = 0; r < NUM_ROWS; r++) {
+      vjit_get(jit, (uint32_t)r)((const void *[]){x}, got, COUNT / 16);
+      for (int k = 0; k < COUNT; k++) {
+        double y = (double)(float)((double)nearbyintf(x[k]) + rows[r].zero);
+        if (rows[r].to == ONNXC_U8)
+          want[k] = isnan(y) ? 0 : (unsigned char)fmin(fmax(y, 0), 255);
+        else
+          want[k] = isnan(y) ? 0 : (unsigned char)(signed char)fmin(fmax(y, -128), 127);
+        cr_assert_eq(got[k], want[k], "%s: row %d, %g: %d, not %d", targets[t]->name, r, (double)x[k], got[k], want[k]);
+      }
+    }
+    vjit_free(jit);
+  }
+}
+
 static LLVMValueRef build_splat(const onnxc_nano *nano, const void *arg, const LLVMValueRef *args) {
   (void)arg;
   LLVMValueRef last = LLVMConstInt(LLVMInt32TypeInContext(nano->context), 7, false);
