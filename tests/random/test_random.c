@@ -273,7 +273,7 @@ Test(random, graphs, .timeout = 600) {
 }
 
 /* With each mechanism that this CPU has: those of lesser CPUs, too. */
-Test(random, products, .timeout = 600) {
+static void check_products(const char *what, void (*make)(onnxc_graph *graph, uint32_t seed)) {
   static const char *const others[] = {"haswell", "alderlake", "skylake-avx512", "cascadelake", "znver4"};
   unsigned long from = 0, count = 80;
   seeds(&from, &count);
@@ -283,7 +283,10 @@ Test(random, products, .timeout = 600) {
     const onnxc_target *target = onnxc_target_find(other, strlen(other));
     if (seed % 2 || !onnxc_target_runs_on_host(target))
       target = onnxc_target_host();
-    snprintf(name, sizeof name, "product of seed %lu for %s", seed, target->name);
-    check(name, NULL, random_product, (uint32_t)seed, target);
+    snprintf(name, sizeof name, "%s of seed %lu for %s", what, seed, target->name);
+    check(name, NULL, make, (uint32_t)seed, target);
   }
 }
+
+Test(random, products, .timeout = 600) { check_products("product", random_product); }
+Test(random, islands, .timeout = 600) { check_products("island", random_island); }
