@@ -6,10 +6,10 @@
  *
  *     depth     whole while a panel takes half of L2 or less (a quarter for few row tiles), else parts of an eighth (a
  *               sixteenth)
- *     rows      so many that their part of A fills L2 (whole reductions: they stream through) or half of it (parts);
- *               fewer where there would be too few tasks for many threads
- *     columns   several panels while there are tasks enough: then A's rows stay for all of them. One for few row tiles:
- *               B is read in the order of its memory then, parts and all
+ *     rows      so many that their part of A fills L2 (whole reductions: they stream through) or a quarter of it
+ * (parts); fewer where there would be too few tasks for many threads columns   several panels while there are tasks
+ * enough: then A's rows stay for all of them. One for few row tiles: B is read in the order of its memory then, parts
+ * and all
  *
  * Measured on Zen 5 (f32, share of the peak): 2048^3 89 -> 96 %, 128x768x3072 89 -> 97 %, 128x3072x768 91 -> 98 %.
  * Copying A's part to where its rows lie close together cost more than it brought in each case.
@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 512, TASKS = 32, THIN = 4 };
+enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 1024, TASKS = 32, THIN = 4 };
 
 /* The width of B's panels along vec, and the bytes of one of its elements; 0 if it has none. */
 static int64_t panel(const onnxc_tile_program *program, const onnxc_stmt *stmt, int64_t *bytes) {
@@ -69,7 +69,7 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   bool thin = row_tiles <= THIN;
   if (known[c->num_parallel] && row_tiles > 1 && depth * column_bytes > (thin ? l2 / 4 : l2 / 2))
     blocks->depth = even(depth, l2 / (thin ? 16 : 8) / column_bytes, step);
-  int64_t near = blocks->depth ? l2 / 2 / blocks->depth : l2 / depth;
+  int64_t near = blocks->depth ? l2 / 4 / blocks->depth : l2 / depth;
   near = near / bytes / s->rows * s->rows;
   int64_t least = 8 * (int64_t)s->rows;
   blocks->rows = even(rows, near < least ? least : near, s->rows);
