@@ -80,8 +80,7 @@ typedef struct implementation {
   void (*row)(void *state, int64_t batch, int64_t index, double *values);
   void (*close)(void *state); /* may be NULL; the problem's memory goes with the problem */
   bool floating;              /* its calling thread only waits for its other threads: those may use all cores */
-  /* Runs for some seconds (0: a fixed short time for warming) in another process; NULL for most. Returns seconds of one
-   * run, 0 on failure. */
+  /* Runs for these seconds (0: once) in another process; NULL for most. Returns seconds of one run, 0 on failure. */
   double (*window)(void *state, double seconds);
 } implementation;
 enum { BENCH_WHY = 200 };

@@ -26,7 +26,6 @@ typedef struct contender {
   char why[BENCH_WHY];
   double estimate; /* seconds of a run */
   int void_windows;
-  double failed; /* a run failed */
   series samples;
 } contender;
 
