@@ -373,7 +373,7 @@ Test(vexpr, quantizes) {
   vjit_spec specs[NUM_ROWS];
   fill(ONNXC_F32, (char *)x, 0);
   for (int k = 0; k < COUNT; k += 2)
-    x[k] = 0.25F * (float)(k - COUNT / 2);
+    x[k] = 0.25F * (float)k - 512;
   for (int r = 0; r < NUM_ROWS; r++)
     specs[r] = (vjit_spec){1, {ONNXC_F32}, rows[r].to, 16, build_quantize, &rows[r]};
   const onnxc_target *targets[2];

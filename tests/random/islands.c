@@ -91,7 +91,7 @@ static onnxc_value matrices(island *o, onnxc_value x, int64_t k) {
 }
 
 static onnxc_value convolution(island *o, onnxc_value x, int64_t channels) {
-  int64_t group = channels % 2 == 0 && one_in(o, 4) ? 2 : one_in(o, 6) ? channels : 1;
+  int64_t group = channels < 2 ? 1 : channels % 2 == 0 && one_in(o, 4) ? 2 : one_in(o, 6) ? channels : 1;
   int64_t kernel = one_in(o, 3) ? 1 : 3, out = group * (1 + below(o, group > 1 ? 4 : 40));
   onnxc_conv conv = {.spatial = 2, .group = group};
   for (int s = 0; s < 2; s++) {
