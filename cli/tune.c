@@ -221,6 +221,7 @@ static bool move(const product *p, int step, onnxc_product_values *v) {
   case 21: v->unroll *= 2; break;
   default: return false;
   }
+  v->rows = v->tile > 0 ? whole_tiles(v->rows, v->tile) : v->rows;
   if (v->rows >= m && !key->open[ONNXC_PRODUCT_M])
     v->rows = 0;
   if (v->columns >= n && !key->open[ONNXC_PRODUCT_N])

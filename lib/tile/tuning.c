@@ -49,6 +49,8 @@ static int64_t part_of(const onnxc_product_key *key, int which, int64_t block) {
 const char *onnxc_tuning_check(const onnxc_product_key *key, const onnxc_product_values *values) {
   if (!key->open[ONNXC_PRODUCT_M] && values->tile > 1 && values->tile > key->extent[ONNXC_PRODUCT_M])
     return "a register tile has more rows than the product";
+  if (values->tile < 1 || values->rows % values->tile)
+    return "rows must be a multiple of the tile";
   if (key->panel < 1 || values->columns % key->panel)
     return "columns must be a multiple of the panel";
   if (values->depth % 4)

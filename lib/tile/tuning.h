@@ -10,7 +10,7 @@
  * the sums: none, light or heavy. A line whose key is of no product of a model is not used. Behind the colon:
  *
  *     tile     rows of the register tile (its columns are the panel's)     unroll  steps of its loop
- *     rows, columns   of a task, 0 = all            depth   elements of a part of the reduction, 0 = all
+ *     rows, columns   of a task, whole tiles; 0 = all          depth   elements of a part of the reduction, 0 = all
  *     ahead, lines    prefetch of the packed factor: bytes ahead, cache lines a step; 0 lines = none
  */
 #ifndef ONNXC_TILE_TUNING_H

@@ -1,6 +1,6 @@
 /* test_memory.c -- running out of memory: every allocation of a compilation fails once, and each time the library says
  * so and gives back all it had. The model has what allocates in ways of its own: convolutions with symbolic dims,
- * weights in an external file, a softmax.
+ * weights in an external file, a softmax; and there is a tuning file.
  *
  *     c = conv(x, w, b), pads 1;  r = relu(c);  g = average of r's positions;  y = softmax(flatten(g))
  */
@@ -88,22 +88,35 @@ static wire conv_model(void) {
 
 static char directory[] = "/tmp/onnxc_memory_XXXXXX";
 
-static void make_directory(void) {
+static void make_file(const char *name, const void *bytes, size_t size) {
   char path[64];
-  float weights[WEIGHTS];
-  cr_assert_not_null(mkdtemp(directory));
-  snprintf(path, sizeof path, "%s/w.bin", directory);
-  for (int k = 0; k < WEIGHTS; k++)
-    weights[k] = (float)(k % 7) - 3;
+  snprintf(path, sizeof path, "%s/%s", directory, name);
   FILE *file = fopen(path, "wb");
-  cr_assert(file && fwrite(weights, 1, sizeof weights, file) == sizeof weights);
+  cr_assert(file && fwrite(bytes, 1, size, file) == size);
   cr_assert_eq(fclose(file), 0);
 }
 
-static void remove_directory(void) {
+static void remove_file(const char *name) {
   char path[64];
-  snprintf(path, sizeof path, "%s/w.bin", directory);
+  snprintf(path, sizeof path, "%s/%s", directory, name);
   cr_expect_eq(unlink(path), 0);
+}
+
+static void make_directory(void) {
+  static const char tuning[] =
+      "cpu=znver5 a=f32 b=f32 acc=f32 batch=1 m=128 n=768 k=3072 panel=64 epilogue=none: tile=6 unroll=4 rows=126 "
+      "columns=64 depth=512 ahead=131072 lines=1\n";
+  float weights[WEIGHTS];
+  cr_assert_not_null(mkdtemp(directory));
+  for (int k = 0; k < WEIGHTS; k++)
+    weights[k] = (float)(k % 7) - 3;
+  make_file("w.bin", weights, sizeof weights);
+  make_file("tuning", tuning, sizeof tuning - 1);
+}
+
+static void remove_directory(void) {
+  remove_file("w.bin");
+  remove_file("tuning");
   cr_expect_eq(rmdir(directory), 0, "something was left behind");
 }
 
@@ -113,15 +126,17 @@ static onnxc_status work_once(const wire *bytes, work what) {
   onnxc_context *context = onnxc_context_new();
   onnxc_model *model = NULL;
   onnxc_program *program = NULL;
-  char path[64];
+  char path[64], tuning[64];
+  const onnxc_options options = {.tuning = tuning};
   if (!context)
     return ONNXC_OUT_OF_MEMORY;
+  snprintf(tuning, sizeof tuning, "%s/tuning", directory);
   snprintf(path, sizeof path, "%s/out", directory);
   onnxc_status status = onnxc_load_memory(context, bytes->bytes, bytes->length, directory, &model);
   if (status == ONNXC_OK && what == DESCRIBE)
     status = onnxc_model_describe(model) ? ONNXC_OK : ONNXC_OUT_OF_MEMORY;
   else if (status == ONNXC_OK && what == COMPILE)
-    status = onnxc_compile(model, NULL, &program);
+    status = onnxc_compile(model, &options, &program);
   else if (status == ONNXC_OK)
     status = onnxc_emit_file(model, NULL, what == IR ? ONNXC_EMIT_IR : ONNXC_EMIT_OBJECT, path);
   if (status == ONNXC_OK && what != DESCRIBE && what != COMPILE)

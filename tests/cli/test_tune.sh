@@ -50,8 +50,8 @@ for name in plain layers narrow bytes open; do
   panel=$(grep -o 'panel=[0-9]*' $name.tuning | head -1)
   odd $name tile=1 unroll=1 rows=1 columns=0 depth=8 ahead=0 lines=0
   odd $name tile=1 unroll=16 rows=0 columns=0 depth=0 ahead=1073741824 lines=64
-  odd $name tile=3 unroll=3 rows=7 columns=0 depth=20 ahead=1 lines=1
-  [ $name = layers ] || odd $name tile=2 unroll=5 rows=5 columns="${panel#*=}" depth=48 ahead=100 lines=3
+  odd $name tile=3 unroll=3 rows=6 columns=0 depth=20 ahead=1 lines=1
+  [ $name = layers ] || odd $name tile=2 unroll=5 rows=4 columns="${panel#*=}" depth=48 ahead=100 lines=3
 done
 
 # what a file says is what is compiled, and what is cached
