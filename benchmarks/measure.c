@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_ROUNDS = 101, MAX_IMPLS = 16, ATTEMPTS = 5 };
+enum { MAX_ROUNDS = 101, MAX_IMPLS = 16, ATTEMPTS = 12 };
 static const double LONG_RUN = 0.5; /* seconds; such a run is a window alone, and five rounds, or three, must do */
 
 typedef struct series {
