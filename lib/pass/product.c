@@ -102,16 +102,16 @@ static bool copy_pays(const onnxc_graph *graph, const onnxc_target *target, cons
   if (p->n_dim < 0 || !p->panel || p->factors[1].guard.i)
     return false;
   if (p->k_dim >= 0)
-    return rows >= (p->tile.kr >= 4 ? ROWS_FOR_BYTES : ROWS_FOR_PAIRS);
+    return rows >= (double)(p->tile.kr >= 4 ? ROWS_FOR_BYTES : ROWS_FOR_PAIRS);
   if (onnxc_innermost_dim(graph, &p->b) != p->n_dim)
-    return rows >= ROWS_FOR_VECTORS;
+    return rows >= (double)ROWS_FOR_VECTORS;
   /* Rows of b whose distance is a multiple of so much share few sets of the caches. */
   int64_t columns = 0;
   bool apart = onnxc_dim_is_const(&graph->dims, p->b.dims[p->n_dim], &columns) &&
                columns * (int64_t)onnxc_dtype_bytes(p->b.dtype) % ALIASING_BYTES == 0;
   double bytes = onnxc_product_points(graph, p, ONNXC_ROLE_N) * onnxc_product_points(graph, p, ONNXC_ROLE_K) *
                  onnxc_product_points(graph, p, ONNXC_ROLE_WINDOW) * (double)onnxc_dtype_bytes(p->b.dtype);
-  return rows >= ROWS_FOR_PANELS && apart && bytes > (double)target->l2_bytes;
+  return rows >= (double)ROWS_FOR_PANELS && apart && bytes > (double)target->l2_bytes;
 }
 
 /* The dims of b by role; false if two walk n, or one does so otherwise than step by step, or m occurs. */

@@ -28,7 +28,7 @@ static bool pays(const onnxc_graph *graph, const onnxc_product *p) {
   double columns = onnxc_product_points(graph, p, ONNXC_ROLE_N), work = 1;
   for (int role = ONNXC_ROLE_BATCH; role <= ONNXC_ROLE_WINDOW; role++)
     work *= onnxc_product_points(graph, p, (onnxc_role)role);
-  return p->k_dim >= 0 && (p->constant_b || p->copy_pays) && columns >= LEAST_COLUMNS && work >= LEAST_WORK;
+  return p->k_dim >= 0 && (p->constant_b || p->copy_pays) && columns >= (double)LEAST_COLUMNS && work >= LEAST_WORK;
 }
 
 /* The node just appended to the graph's order goes before its user instead. */
