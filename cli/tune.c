@@ -329,7 +329,7 @@ static int write_result(tuner *t) {
     else
       onnxc_text_printf(&text, " (the model's choice: %.4f ms", 1e3 * p->seconds[0]);
     if (t->peak > 0 && p->flops > 0)
-      onnxc_text_printf(&text, gain ? "; %.1f %% of the peak, was %.1f" : ", %.1f %% of the peak",
+      onnxc_text_printf(&text, gain ? "; %.1f %% of the f32 peak, was %.1f" : ", %.1f %% of the f32 peak",
                         100 * p->flops / p->seconds[gain ? 1 : 0] / t->peak, 100 * p->flops / p->seconds[0] / t->peak);
     onnxc_text_printf(&text, gain ? "\n" : ")\n");
   }

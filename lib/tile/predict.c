@@ -31,7 +31,7 @@ typedef struct model {
   double rows, columns, others; /* extents */
   double depth;                 /* steps of the whole reduction */
   double task_rows, task_columns, part;
-  double operations, flops;       /* register-wide operations of a multiply-add or dot product; its flops */
+  double operations, latency;     /* of a step of one accumulator: instructions; clocks until the next */
   double ports;                   /* operations begun in a clock */
   double splats, vectors, own;    /* loads of a step: each row's, each vector's, each accumulator's */
   double converts;                /* of a step's vectors */
@@ -108,19 +108,18 @@ static void count_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   }
 }
 
-/* Steps of one accumulator: what they are, and how many begin in a clock. */
+/* What a step of one accumulator is. Where a dot product is several instructions (nano/compose_dot.c) it takes two FMAs
+ * (bf16), or two multiplications and two additions (bytes), of which half go to other ports; as measured, splitting the
+ * factors does too. The sums follow each other by FMAs or by additions, of a clock each. */
 static void choose_mechanism(const onnxc_tile_program *program, model *m) {
   const onnxc_target *target = program->target;
-  const onnxc_schedule *s = &m->stmt->schedule;
+  uint32_t kr = m->stmt->schedule.kr > 1 ? m->stmt->schedule.kr : 1;
   bool bytes = m->stmt->compute->acc_dtype[0] == ONNXC_I32;
-  double kr = s->kr > 1 ? s->kr : 1;
-  m->ports = target->fma_ports;
-  m->operations = 1;
-  m->flops = 2 * kr * s->lanes;
-  if (kr > 1 && (bytes ? target->int8_dots : target->bf16_dots))
-    m->ports = bytes ? target->int8_dots : target->bf16_dots;
-  else if (kr > 1)
-    m->operations = bytes ? 4 : 2; /* several instructions a dot product (nano/compose_dot.c) */
+  uint32_t dots = bytes ? target->int8_dots : target->bf16_dots;
+  bool composed = kr > 1 && !dots;
+  m->operations = !composed ? 1 : bytes ? 3 : 2;
+  m->ports = kr > 1 && dots ? dots : target->fma_ports;
+  m->latency = composed ? (bytes ? 2 : 2 * target->fma_latency) : target->fma_latency;
 }
 
 static bool describe(const onnxc_tile_program *program, model *m) {
@@ -172,7 +171,7 @@ static bool describe(const onnxc_tile_program *program, model *m) {
 /* ---- the sums ---- */
 
 typedef struct sums {
-  double work, ideal;            /* ideal: of full register tiles at one operation a port and clock */
+  double work, ideal;            /* ideal: of full registers, all ports busy */
   double latency, loads;         /* what of the work these two lengthened */
   double calls, finish;          /* around */
   double transfer[3], levels[3]; /* L2, L3, memory: clocks; bytes a clock */
@@ -198,7 +197,7 @@ static void add_tiles(const model *m, sums *sum, double tiles, double rows, doub
   double operations = accumulators * m->operations + vecs * m->converts;
   double loads = rows * m->splats + vecs * m->vectors + accumulators * m->own;
   double busy = operations / m->ports, loading = loads / target->load_ports;
-  double waiting = target->fma_latency * m->operations; /* each accumulator's sums follow each other */
+  double waiting = m->latency; /* each accumulator's sums follow each other */
   sum->work += steps * fmax(busy, fmax(loading, waiting));
   sum->loads += steps * fmax(0, loading - fmax(busy, waiting));
   sum->latency += steps * fmax(0, waiting - fmax(busy, loading));
@@ -260,7 +259,7 @@ static sums add_up(const onnxc_tile_program *program, const model *m) {
   transfer(&sum, outside, fmin(rows_bytes, m->all_bytes));
   transfer(&sum, level_of(target, block), m->factor_bytes * (blocks - 1));
   transfer(&sum, level_of(target, rows_bytes + block), fmin(rows_bytes, m->all_bytes) * (all_columns - 1));
-  sum.ideal = m->rows * m->columns / m->stmt->schedule.lanes * m->others * m->depth / m->ports;
+  sum.ideal = m->rows * m->columns / m->stmt->schedule.lanes * m->others * m->depth * m->operations / m->ports;
   return sum;
 }
 
@@ -272,7 +271,7 @@ static const char *find_bound(const model *m, const sums *sum, double moving) {
       most = sum->transfer[k] > sum->transfer[most] ? k : most;
     return levels[most];
   }
-  double wasted = sum->work - sum->ideal * m->operations - sum->loads - sum->latency, useful = sum->ideal;
+  double wasted = sum->work - sum->ideal - sum->loads - sum->latency, useful = sum->ideal;
   if (sum->calls > useful)
     return "calls";
   if (sum->finish > useful)

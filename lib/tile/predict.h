@@ -5,8 +5,8 @@
 #include "tile/tile.h"
 
 typedef struct onnxc_prediction {
-  double cycles;     /* of a whole run of the stage, symbols at their hints */
-  double share;      /* of the core's peak for this mechanism (f32 FMAs, dot products of bf16 or int8) */
+  double cycles; /* of a whole run of the stage, symbols at their hints */
+  double share;  /* of the core's peak for these instructions: FMAs, dot products, what is in a dot product's place */
   const char *bound; /* what costs most: "fma", "dot", "latency", "loads", "edges", "epilogue", "L2", "L3", "memory", or
                         "calls" for what is small */
   const onnxc_stmt *stmt; /* the contraction */
