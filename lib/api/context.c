@@ -80,9 +80,9 @@ static void describe_target(targets_text *text, const onnxc_target *target, bool
   static const struct {
     uint32_t bit;
     const char *name;
-  } features[] = {{ONNXC_FEATURE_AVX2, "avx2"}, {ONNXC_FEATURE_AVX512, "avx512"}, {ONNXC_FEATURE_BF16, "bf16"},
-                  {ONNXC_FEATURE_VNNI, "vnni"}, {ONNXC_FEATURE_AMX, "amx"},       {ONNXC_FEATURE_NEON, "neon"},
-                  {ONNXC_FEATURE_SVE, "sve"}};
+  } features[] = {{ONNXC_FEATURE_AVX2, "avx2"}, {ONNXC_FEATURE_AVX512, "avx512"},   {ONNXC_FEATURE_BF16, "bf16"},
+                  {ONNXC_FEATURE_VNNI, "vnni"}, {ONNXC_FEATURE_AMX, "amx"},         {ONNXC_FEATURE_NEON, "neon"},
+                  {ONNXC_FEATURE_SVE, "sve"},   {ONNXC_FEATURE_AVXVNNI, "avxvnni"}, {ONNXC_FEATURE_FP16, "fp16"}};
   char names[64] = "";
   for (size_t k = 0; k < sizeof features / sizeof *features; k++)
     if (target->features & features[k].bit) {

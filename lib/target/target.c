@@ -116,6 +116,8 @@ static uint32_t host_features(void) {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (features && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1))
     features |= ONNXC_FEATURE_AVXVNNI;
+  if ((features & ONNXC_FEATURE_AVX512) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 23 & 1))
+    features |= ONNXC_FEATURE_FP16;
   return features;
 }
 

@@ -19,7 +19,8 @@ enum {                                /* what a CPU can do, as far as the compos
        ONNXC_FEATURE_AMX = 1 << 4,
        ONNXC_FEATURE_NEON = 1 << 5,
        ONNXC_FEATURE_SVE = 1 << 6,
-       ONNXC_FEATURE_AVXVNNI = 1 << 7 /* VNNI of ymm registers without AVX-512 */
+       ONNXC_FEATURE_AVXVNNI = 1 << 7, /* VNNI of ymm registers without AVX-512 */
+       ONNXC_FEATURE_FP16 = 1 << 8     /* arithmetic of f16: no tile uses it, but LLVM does where the CPU has it */
 };
 
 typedef struct onnxc_target {

@@ -139,6 +139,8 @@ static void cut_panels_product(cutter *c, const onnxc_blocks *blocks) {
     c->block[k] = (int)k == s->row ? blocks->rows : (int)k == s->vec ? blocks->columns : 1;
   if (s->row >= 0)
     rows_inside(s, c->stmt->compute->num_parallel);
+  if (s->row >= 0 && !c->known[s->row]) /* whole tiles, for block_step() */
+    c->block[s->row] = (blocks->rows + s->rows - 1) / s->rows * s->rows;
   s->ahead_operand = (uint8_t)c->stmt->compute->contraction.b;
   s->ahead_bytes = blocks->ahead_bytes;
   s->ahead_lines = blocks->ahead_lines;
