@@ -21,6 +21,7 @@ void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unrol
   if (!load)
     return;
   uint32_t k = c->reduce[c->num_reduce - 1], kr = s->kr > 1 ? s->kr : 1, lines = s->ahead_lines;
+  uint32_t whole = c->unrolls[0][c->num_reduce - 1];
   onnxc_dim now = c->index[k], done = onnxc_dim_sub(c->dims, first, c->stmt->box_lo[k]);
   c->index[k] = c->stmt->box_lo[k];
   LLVMValueRef panel = onnxc_compose_load_address(c, load);
@@ -28,10 +29,13 @@ void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unrol
   if (c->row >= 0) {
     onnxc_dim passed = onnxc_dim_sub(c->dims, c->index[c->row], c->stmt->box_lo[c->row]);
     onnxc_dim tile = onnxc_dim_floordiv(c->dims, passed, onnxc_dim_const(c->dims, c->rows));
+    /* Once all of the panel is fetched the last share is fetched again, from L2: no more than one panel comes in. */
+    int64_t panel_lines = c->operands[s->ahead_operand].bytes * c->vecs * c->lanes * kr * whole / LINE;
+    int64_t tiles = (panel_lines + lines - 1) / lines;
+    tile = onnxc_dim_min(c->dims, tile, onnxc_dim_const(c->dims, tiles > 1 ? tiles - 1 : 0));
     done = onnxc_dim_add(c->dims, done, onnxc_dim_mul(c->dims, tile, c->stmt->box_size[k]));
   }
   /* Lines a whole unrolled step; where less is unrolled (edges), as many fewer. */
-  uint32_t whole = c->unrolls[0][c->num_reduce - 1];
   onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, (int64_t)LINE * lines / (whole * kr));
   lines = (lines * unroll + whole - 1) / whole;
   LLVMValueRef at = onnxc_gen_address(c->gen, panel, onnxc_gen_dim(c->gen, bytes));

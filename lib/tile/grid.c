@@ -2,7 +2,7 @@
  *
  * A product is cut along vec into panels of the packed factor that stay in L2 beside the rows that pass them, along row
  * into blocks of whole register tiles, and one by one along its other indices. Other computes are cut from the outside
- * until a task has some ten thousand operations. How tasks are cut depends on shapes and target only, never on a number
+ * until a task has some thousand operations. How tasks are cut depends on shapes and target only, never on a number
  * of threads, so results have the same bits for any.
  */
 #include "tile/grid.h"
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { TASK_WORK = 1 << 15, PRODUCT_WORK = 1 << 19, WHOLE_ROWS = 512, ROW_BLOCK = 240 };
+enum { TASK_WORK = 1 << 13, PRODUCT_WORK = 1 << 19, WHOLE_ROWS = 512, ROW_BLOCK = 240 };
 
 typedef struct cutter {
   onnxc_tile_program *program;

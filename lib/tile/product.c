@@ -75,7 +75,8 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   blocks->rows = even(rows, near < least ? least : near, s->rows);
   if (s->row >= 0 && !known[s->row]) /* at most; how many are equal parts is for the run to find */
     blocks->rows = near < least ? least : near;
-  if (blocks->rows && !blocks->depth && rows / blocks->rows * ((columns + width - 1) / width) < TASKS)
+  int64_t parts = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
+  if (rows > 4 * least && !blocks->depth && parts * ((columns + width - 1) / width) < TASKS / (blocks->rows ? 1 : 2))
     blocks->rows = even(rows, least * 2, s->rows); /* fewer rows rather than idle threads */
   int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
   for (uint32_t k = 0; k < c->num_parallel; k++)
