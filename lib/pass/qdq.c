@@ -14,6 +14,11 @@
  * Whoever makes a writes it that way (as an epilogue, after fusion), and activations that begin at their lowest byte,
  * as those behind a ReLU do, have no zero point then. Dequantized numbers stay as they are for other users.
  *
+ * A padded convolution of integers (ConvInteger) reads the zero point z where it leaves the image. That is no product
+ * of loads, but
+ *
+ *     sum select(inside, a, z) * b  =  sum over inside of (a - z)*b  +  z * sum b
+ *
  * Must run before fold, which turns dequantized weights into floats.
  *
  * needs: nothing      breaks: roles      leaves: dequantizing computes without users, for dce
@@ -63,6 +68,7 @@ typedef struct island {
   onnxc_contraction roles;
   number a, b;
   onnxc_expr guard; /* around a */
+  bool padded;      /* with a's zero point, and of integers: there is nothing to scale */
 } island;
 
 static bool is_number(const onnxc_exprs *pool, onnxc_expr e, double value) {
@@ -324,23 +330,56 @@ static bool read_elsewhere(const onnxc_graph *graph, const onnxc_compute *c, con
   return roles->a >= 32 || roles->b >= 32 || (read >> roles->a & 1) || (read >> roles->b & 1);
 }
 
+/* The compute with 0 where its product has select(inside, byte, zero); none if it is no such product. */
+static onnxc_expr find_padding(onnxc_graph *graph, onnxc_compute *compute) {
+  onnxc_exprs *pool = &graph->exprs;
+  onnxc_expr_node product = *onnxc_exprs_node(pool, compute->element[0]);
+  if (compute->num_reduce == 0 || compute->acc_dtype[0] != ONNXC_I32 || product.op != ONNXC_EXPR_MUL)
+    return (onnxc_expr){0};
+  for (int k = 0; k < 2; k++) {
+    onnxc_expr from;
+    if (!is_cast(pool, product.args[k], ONNXC_I32, &from))
+      continue;
+    onnxc_expr_node select = *onnxc_exprs_node(pool, from);
+    if (select.op != ONNXC_EXPR_SELECT || onnxc_exprs_node(pool, select.args[2])->op != ONNXC_EXPR_CONST)
+      continue;
+    onnxc_expr zero = onnxc_expr_i64(pool, (onnxc_dtype)select.dtype, 0);
+    onnxc_expr guarded = onnxc_expr_select(pool, select.args[0], select.args[1], zero);
+    compute->element[0] = onnxc_build_product(pool, guarded, product.args[1 - k], ONNXC_I32);
+    return onnxc_expr_cast(pool, ONNXC_I32, select.args[2]);
+  }
+  return (onnxc_expr){0};
+}
+
+/* The factor of a product of bytes. */
+static bool find_byte(onnxc_graph *graph, const onnxc_node_info *node, const onnxc_factor *factor, onnxc_expr zero,
+                      number *n) {
+  onnxc_exprs *pool = &graph->exprs;
+  *n = (number){.scale.constant = onnxc_expr_f64(pool, ONNXC_F32, 1)};
+  n->zero.constant = factor->guard.i ? zero : onnxc_expr_i64(pool, ONNXC_I32, 0);
+  return is_byte((onnxc_dtype)onnxc_exprs_node(pool, factor->load)->dtype) &&
+         find_place(graph, node, factor->load, NULL, &n->byte);
+}
+
 static bool find_island(onnxc_graph *graph, const onnxc_node_info *node, island *o) {
   onnxc_exprs *pool = &graph->exprs;
-  if (node->op != ONNXC_OP_COMPUTE || node->compute->row_group)
+  if (node->op != ONNXC_OP_COMPUTE || node->compute->row_group || node->compute->num_reduce == 0)
     return false;
   onnxc_compute compute = *node->compute;
   onnxc_factor factors[2];
-  if (!onnxc_recognise_contraction(graph, &compute, node->inputs) || compute.acc_dtype[0] != ONNXC_F32 ||
-      compute.contraction.a == compute.contraction.b || !onnxc_contraction_factors(pool, &compute, factors) ||
-      !is_number(pool, compute.init[0], 0))
+  onnxc_expr padding = find_padding(graph, &compute);
+  if (!onnxc_recognise_contraction(graph, &compute, node->inputs) ||
+      (!padding.i && compute.acc_dtype[0] != ONNXC_F32) || compute.contraction.a == compute.contraction.b ||
+      !onnxc_contraction_factors(pool, &compute, factors) || !is_number(pool, compute.init[0], 0))
     return false;
-  *o = (island){.compute = node->compute, .name = node->name};
+  *o = (island){.compute = node->compute, .name = node->name, .padded = padding.i != 0};
   number numbers[2];
   onnxc_value *bytes = ONNXC_NEW_ARRAY(graph->arena, onnxc_value, node->num_inputs);
   for (uint32_t k = 0; k < node->num_inputs; k++)
     bytes[k] = node->inputs[k];
   for (int k = 0; k < 2; k++) {
-    if (!find_number(graph, node, factors[k].load, &numbers[k]))
+    if (!(padding.i ? find_byte(graph, node, &factors[k], padding, &numbers[k])
+                    : find_number(graph, node, factors[k].load, &numbers[k])))
       return false;
     bytes[onnxc_exprs_node(pool, factors[k].load)->imm] = numbers[k].byte.value;
   }
@@ -350,8 +389,8 @@ static bool find_island(onnxc_graph *graph, const onnxc_node_info *node, island 
   o->a = numbers[swapped];
   o->b = numbers[!swapped];
   o->guard = factors[swapped].guard;
-  return !factors[!swapped].guard.i && contracts(graph, o) && scales_are_tame(graph, o) && sums_fit(graph, o) &&
-         !read_elsewhere(graph, node->compute, &o->roles);
+  return !factors[!swapped].guard.i && contracts(graph, o) && scales_are_tame(graph, o) &&
+         (o->padded || sums_fit(graph, o)) && !read_elsewhere(graph, node->compute, &o->roles);
 }
 
 /* ---- signs ---- */
@@ -499,7 +538,7 @@ static onnxc_expr factor(onnxc_graph *graph, const number *n, uint32_t operand, 
 }
 
 static void rewrite(rewriter *w, onnxc_node handle, island *o) {
-  enum { ADDED = 5 };
+  enum { ADDED = 6 };
   onnxc_graph *graph = w->graph;
   onnxc_exprs *pool = &graph->exprs;
   const onnxc_node_info old = *onnxc_node_of(graph, handle);
@@ -514,7 +553,14 @@ static void rewrite(rewriter *w, onnxc_node handle, island *o) {
     sum = onnxc_expr_binary(pool, ONNXC_EXPR_SUB, sum, correction(&to, o, &o->b, &o->a, true));
   if (has_zero(graph, &o->b))
     sum = onnxc_expr_binary(pool, ONNXC_EXPR_SUB, sum, correction(&to, o, &o->a, &o->b, false));
-  to.acc = onnxc_expr_binary(pool, ONNXC_EXPR_MUL, onnxc_expr_cast(pool, ONNXC_F32, sum), product_of_scales(&to, o));
+  if (o->padded) {
+    island everywhere = *o;
+    everywhere.guard.i = 0;
+    number padding = {.zero = o->a.zero};
+    to.acc = onnxc_expr_binary(pool, ONNXC_EXPR_ADD, sum, correction(&to, &everywhere, &o->b, &padding, true));
+  } else {
+    to.acc = onnxc_expr_binary(pool, ONNXC_EXPR_MUL, onnxc_expr_cast(pool, ONNXC_F32, sum), product_of_scales(&to, o));
+  }
   onnxc_compute *compute = ONNXC_NEW(graph->arena, onnxc_compute);
   *compute = *o->compute;
   compute->contraction = (onnxc_contraction){0};

@@ -90,7 +90,8 @@ static onnxc_value matrices(island *o, onnxc_value x, int64_t k) {
   return onnxc_build_matmul(o->graph, "product", x, w);
 }
 
-static onnxc_value convolution(island *o, onnxc_value x, int64_t channels) {
+/* Of bytes and padded with a zero point if `bytes`, else of what they stand for. */
+static onnxc_value convolution(island *o, onnxc_value x, int64_t channels, bool bytes) {
   int64_t group = channels < 2 ? 1 : channels % 2 == 0 && one_in(o, 4) ? 2 : one_in(o, 6) ? channels : 1;
   int64_t kernel = one_in(o, 3) ? 1 : 3, out = group * (1 + below(o, group > 1 ? 4 : 40));
   onnxc_conv conv = {.spatial = 2, .group = group};
@@ -100,7 +101,14 @@ static onnxc_value convolution(island *o, onnxc_value x, int64_t channels) {
     conv.pad_low[s] = dim(o, kernel == 3 ? below(o, 2) : 0);
     conv.pad_high[s] = dim(o, kernel == 3 ? below(o, 2) : 0);
   }
-  onnxc_value w = weights(o, 4, (int64_t[]){out, channels / group, kernel, kernel}, 0);
+  const int64_t shape[4] = {out, channels / group, kernel, kernel};
+  if (bytes) {
+    conv.i32 = true;
+    onnxc_dtype dtype = onnxc_value_of(o->graph, x)->dtype;
+    int64_t zero = dtype == ONNXC_I8 ? (one_in(o, 2) ? -128 : (int64_t)below(o, 256) - 128) : below(o, 256);
+    conv.pad_value = onnxc_build_scalar_i64(o->graph, dtype, zero);
+  }
+  onnxc_value w = bytes ? constant(o, byte_type(o), 4, shape) : weights(o, 4, shape, 0);
   return onnxc_build_conv(o->graph, "product", x, w, (onnxc_value){0}, &conv);
 }
 
@@ -132,8 +140,10 @@ void random_island(onnxc_graph *graph, uint32_t seed) {
   if (image && onnxc_dim_is_const(&graph->dims, rows, NULL))
     planes[2] = dim(&o, 7);
   onnxc_value x = onnxc_graph_add_input(graph, "x", byte_type(&o), image ? 4 : 3, image ? planes : matrix);
+  if (image && one_in(&o, 3))
+    onnxc_graph_add_output(graph, convolution(&o, x, depth, true), "padded");
   x = dequantized(&o, x, -1);
-  onnxc_value y = image ? convolution(&o, x, depth) : matrices(&o, x, depth);
+  onnxc_value y = image ? convolution(&o, x, depth, false) : matrices(&o, x, depth);
   onnxc_graph_add_output(graph, onnxc_build_map(graph, NULL, 1, &y, scalar_whole, NULL), "whole");
   if (one_in(&o, 3))
     onnxc_graph_add_output(graph, x, "dequantized");
@@ -146,6 +156,6 @@ void random_island(onnxc_graph *graph, uint32_t seed) {
     return;
   }
   x = dequantized(&o, bytes, -1);
-  y = image ? convolution(&o, x, next) : matrices(&o, x, next);
+  y = image ? convolution(&o, x, next, false) : matrices(&o, x, next);
   onnxc_graph_add_output(graph, onnxc_build_map(graph, NULL, 1, &y, scalar_whole, NULL), "next");
 }
