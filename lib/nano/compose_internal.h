@@ -125,12 +125,6 @@ void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec
  * only the first c->count are read, the others are 0. */
 LLVMValueRef onnxc_compose_load_words(compose *c, const node *load, uint32_t row, uint32_t vec);
 
-/* Do the rows of this tile lie next to each other in the result's memory, and its lanes a tile's rows apart (a VNNI
- * layout)? Then the rows of a vector column are stored at once, values[row]. */
-enum { MAX_INTERLEAVED = 8 };
-bool onnxc_compose_interleaves(compose *c, uint32_t result);
-void onnxc_compose_store_interleaved(compose *c, uint32_t result, uint32_t vec, LLVMValueRef *values);
-
 /* Where a load reads at the current point (row 0, vector 0, lane 0); its indices are dim expressions. */
 LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
 

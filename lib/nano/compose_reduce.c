@@ -358,10 +358,6 @@ static void reduction(compose *c) {
       }
 }
 
-static LLVMValueRef result_at(compose *c, uint32_t j, uint32_t row, uint32_t vec) {
-  return c->stmt->partial ? *acc_at(c, j, row, vec) : fit(c, onnxc_compose_emit(c, c->compute->finish[j], row, vec, 0));
-}
-
 static void emit_tile(compose *c) {
   uint32_t results = c->compute->num_results;
   onnxc_compose_close(c, 0);
@@ -369,20 +365,12 @@ static void emit_tile(compose *c) {
     c->tile_vecs = c->vecs;
   if (c->compute->num_reduce > 0)
     reduction(c);
-  if (results == 1 && onnxc_compose_interleaves(c, 0)) {
-    for (uint32_t vec = 0; vec < c->tile_vecs; vec++) {
-      LLVMValueRef values[MAX_INTERLEAVED];
-      for (uint32_t row = 0; row < c->tile_rows; row++)
-        values[row] = result_at(c, 0, row, vec);
-      onnxc_compose_store_interleaved(c, 0, vec, values);
-    }
-    return;
-  }
   for (uint32_t row = 0; row < c->tile_rows; row++)
     for (uint32_t vec = 0; vec < c->tile_vecs; vec++) {
       LLVMValueRef values[ONNXC_MAX_RESULTS];
       for (uint32_t j = 0; j < results; j++)
-        values[j] = result_at(c, j, row, vec);
+        values[j] = c->stmt->partial ? *acc_at(c, j, row, vec)
+                                     : fit(c, onnxc_compose_emit(c, c->compute->finish[j], row, vec, 0));
       for (uint32_t j = 0; j < results; j++)
         onnxc_compose_store(c, j, row, vec, values[j]);
     }

@@ -11,6 +11,7 @@
  */
 #include "tile/collapse.h"
 #include "tile/grid.h"
+#include "tile/merge.h"
 #include "tile/views.h"
 #include "tile/weave.h"
 
@@ -336,6 +337,7 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
     n++;
   }
   copy_outputs(&l);
+  onnxc_tile_merge_packing(program);
   onnxc_tile_number_segments(program);
   return ONNXC_OK;
 }

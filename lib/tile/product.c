@@ -20,7 +20,7 @@
 
 #include <string.h>
 
-enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 1024, TASKS = 32, THIN = 4 };
+enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 1024, TASKS = 32, THIN = 4, BATCH = 8 };
 
 /* The width of B's panels along vec, and the bytes of one of its elements; 0 if it has none. */
 static int64_t panel(const onnxc_tile_program *program, const onnxc_stmt *stmt, int64_t *bytes) {
@@ -78,11 +78,12 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   int64_t parts = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
   if (rows > 4 * least && !blocks->depth && parts * ((columns + width - 1) / width) < TASKS / (blocks->rows ? 1 : 2))
     blocks->rows = even(rows, least * 2, s->rows); /* fewer rows rather than idle threads */
-  int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
+  int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1, batch = 1;
   for (uint32_t k = 0; k < c->num_parallel; k++)
-    tasks *= (int)k == s->row || (int)k == s->vec || tasks > TASKS ? 1 : extent[k];
+    batch *= (int)k == s->row || (int)k == s->vec || batch > TASKS ? 1 : extent[k];
   int64_t panels = COLUMNS / width > 0 && !thin ? COLUMNS / width : 1;
-  while (panels > 1 && tasks * ((columns + panels * width - 1) / (panels * width)) < TASKS)
+  /* A batch of some products is left whole, so that a factor that a run packs may be packed in the same tasks. */
+  while (panels > 1 && batch < BATCH && batch * tasks * ((columns + panels * width - 1) / (panels * width)) < TASKS)
     panels--;
   blocks->columns = panels * width < columns || !known[s->vec] ? panels * width : 0;
   /* The panel of the next columns, or, where a task has one panel and several parts, the next part. */

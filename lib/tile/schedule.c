@@ -182,31 +182,6 @@ static int choose_square(const model *m, int vec) {
   return -1;
 }
 
-/* A result in a VNNI layout, `n:width k:kr` innermost, read along n: lanes along n, kr rows stored interleaved. */
-static bool weaves(const model *m, onnxc_schedule *s) {
-  if (m->compute->num_reduce)
-    return false;
-  for (uint32_t a = 0; a < m->num_accesses; a++) {
-    const onnxc_layout *layout = &m->program->buffers.data[m->accesses[a].buffer].layout;
-    uint32_t axes = layout->num_axes;
-    if (!m->accesses[a].store || axes < 2 || !layout->axis_size[axes - 1] || !layout->axis_size[axes - 2] ||
-        layout->axis_size[axes - 2] % m->lanes)
-      continue;
-    int n = layout->axis_dim[axes - 2], k = layout->axis_dim[axes - 1];
-    bool along = n != k;
-    for (uint32_t b = 0; b < m->num_accesses; b++)
-      along &= m->accesses[b].store || !m->accesses[b].depends[n] || m->accesses[b].stride[n] == 1;
-    if (!along)
-      continue;
-    s->vec = (int8_t)n;
-    s->row = (int8_t)k;
-    s->rows = layout->axis_size[axes - 1];
-    s->vecs = (uint16_t)(layout->axis_size[axes - 2] / m->lanes);
-    return true;
-  }
-  return false;
-}
-
 static void choose_tile(const model *m, onnxc_schedule *s) {
   bool product = is_product(m);
   bool along_reduction = s->vec >= (int)m->compute->num_parallel;
@@ -216,8 +191,6 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   s->rows = s->vecs = 1;
   s->kr = 1;
   s->unroll = 4;
-  if (weaves(m, s))
-    return;
   if (m->compute->num_reduce == 0) {
     s->row = (int8_t)choose_square(m, s->vec);
     s->rows = (uint16_t)(s->row >= 0 ? m->lanes : 1);

@@ -93,3 +93,46 @@ Test(tile_text, lowered_programs) {
     check(graphs[i], "haswell");
   }
 }
+
+static uint32_t stages_of(const char *source, const char **text, onnxc_arena *arena, onnxc_diag *diag) {
+  static onnxc_graph graph;
+  static onnxc_tile_program program;
+  onnxc_diag_clear(diag);
+  onnxc_graph_init(&graph, arena, diag);
+  cr_assert_eq(onnxc_graph_parse(&graph, "t", source, strlen(source)), ONNXC_OK, "%s", diag->text);
+  onnxc_tile_program_init(&program, &graph, onnxc_target_find("znver5", 6));
+  cr_assert_eq(onnxc_tile_lower(&program), ONNXC_OK, "%s", diag->text);
+  cr_expect_eq(onnxc_tile_verify(&program), ONNXC_OK, "%s", diag->text);
+  *text = print(&program, arena);
+  return program.stages.length;
+}
+
+/* A factor that is packed for one batched product is packed in the product's tasks; not when another one reads it, and
+ * not when there is no batch: then tasks share it. */
+Test(tile_text, packing_in_the_tasks) {
+  static onnxc_diag diag;
+  onnxc_guard guard;
+  onnxc_arena arena;
+  const char *text;
+  if (setjmp(guard.env))
+    abort();
+  onnxc_arena_init(&arena, &guard);
+#define PRODUCT(name, a)                                                                                               \
+  "  " name " = compute(" a ", %v) <i0: 12, i1: 16, i2: 64 | r0: 32> f32 add mul(cast.f32($0[i0, i1, r0]), "           \
+  "cast.f32($1[i0, r0, i2])) init 0 -> acc0 contraction(a=0, b=1, roles=batch m n k) : f32[12, 16, 64]\n"
+#define HEAD                                                                                                           \
+  "graph @g(%a: bf16[12, 16, 32], %c: bf16[12, 16, 32], %b: bf16[12, 32, 64]) {\n"                                     \
+  "  %v = relayout(%b) : bf16[12, 32, 64][0 2 1 2:64 1:2]\n"
+  cr_expect_eq(stages_of(HEAD PRODUCT("%y", "%a") "  return %y\n}\n", &text, &arena, &diag), 1, "%s", text);
+  const char *packing = strstr(text, "compute("), *product = strstr(text, "contract(");
+  cr_expect(packing && product && packing < product, "%s", text);
+  uint32_t both = stages_of(HEAD PRODUCT("%y", "%a") PRODUCT("%z", "%c") "  return %y, %z\n}\n", &text, &arena, &diag);
+  cr_expect_eq(both, 3, "%s", text);
+  static const char alone[] =
+      "graph @g(%a: bf16[16, 32], %b: bf16[32, 64]) {\n"
+      "  %v = relayout(%b) : bf16[32, 64][1 0 1:64 0:2]\n"
+      "  %y = compute(%a, %v) <i0: 16, i1: 64 | r0: 32> f32 add mul(cast.f32($0[i0, r0]), cast.f32($1[r0, i1]))"
+      " init 0 -> acc0 contraction(a=0, b=1, roles=m n k) : f32[16, 64]\n  return %y\n}\n";
+  cr_expect_eq(stages_of(alone, &text, &arena, &diag), 2, "%s", text);
+  onnxc_arena_free(&arena);
+}
