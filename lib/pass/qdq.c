@@ -19,11 +19,16 @@
  *
  *     sum select(inside, a, z) * b  =  sum over inside of (a - z)*b  +  z * sum b
  *
+ * Bytes that are dequantized, moved and quantized as they were are moved as bytes:
+ *
+ *     quantize(move(dequantize(a)))  =  move(a)        reshape(dequantize(a))  =  dequantize(reshape(a))
+ *
  * Must run before fold, which turns dequantized weights into floats.
  *
  * needs: nothing      breaks: roles      leaves: dequantizing computes without users, for dce
  */
 #include "ops/build.h"
+#include "pass/number.h"
 #include "pass/pass.h"
 #include "pass/recognise.h"
 
@@ -33,26 +38,6 @@
 /* What correcting a guarded product may cost when it is folded: elements of the correction and additions. */
 #define MAX_CORRECTION ((double)(1 << 18))
 #define MAX_ADDITIONS  ((double)(1 << 27))
-
-/* An element of a value, in the indices of the product. */
-typedef struct place {
-  onnxc_value value;
-  uint32_t rank;
-  onnxc_expr index[ONNXC_MAX_RANK];
-} place;
-
-/* A scale or a zero point: an expression that is constant, or an element of a constant. */
-typedef struct parameter {
-  onnxc_expr constant; /* none = at */
-  place at;
-} parameter;
-
-/* scale * (byte - zero) */
-typedef struct number {
-  place byte;
-  parameter scale, zero;
-  int64_t shift; /* to be added to zero */
-} number;
 
 typedef struct rewriter {
   onnxc_graph *graph;
@@ -66,7 +51,7 @@ typedef struct island {
   const onnxc_compute *compute;
   const char *name;
   onnxc_contraction roles;
-  number a, b;
+  onnxc_number a, b;
   onnxc_expr guard; /* around a */
   bool padded;      /* with a's zero point, and of integers: there is nothing to scale */
 } island;
@@ -77,151 +62,21 @@ static bool is_number(const onnxc_exprs *pool, onnxc_expr e, double value) {
   return onnxc_expr_const_value(pool, e, &f, &i) && f == value;
 }
 
-/* ---- finding ---- */
+/* ---- may it be changed? ---- */
 
-static onnxc_expr substitute_leaf(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
-  const onnxc_expr *indices = arg;
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, leaf);
-  return node->op == ONNXC_EXPR_INDEX ? indices[node->imm] : (onnxc_expr){0};
-}
-
-static onnxc_expr substitute(onnxc_exprs *pool, onnxc_expr e, const onnxc_expr *indices) {
-  return onnxc_expr_rewrite(pool, e, substitute_leaf, (void *)(uintptr_t)indices);
-}
-
-static void collect_indices(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
-  if (node->op == ONNXC_EXPR_INDEX)
-    *(uint32_t *)arg |= 1u << node->imm;
-}
-
-static uint32_t indices_of_place(const onnxc_exprs *pool, const place *p) {
+static uint32_t indices_of_place(const onnxc_exprs *pool, const onnxc_place *p) {
   uint32_t used = 0;
   for (uint32_t d = 0; d < p->rank; d++)
-    onnxc_expr_walk(pool, p->index[d], collect_indices, &used);
+    used |= onnxc_indices_of(pool, p->index[d]);
   return used;
 }
 
-static uint32_t indices_of_parameter(const onnxc_exprs *pool, const parameter *p) {
+static uint32_t indices_of_parameter(const onnxc_exprs *pool, const onnxc_parameter *p) {
   return p->constant.i ? 0 : indices_of_place(pool, &p->at);
 }
 
-/* The element that a load of the node reads; the node's index k is indices[k], or itself. False if that is not affine.
- */
-static bool find_place(onnxc_graph *graph, const onnxc_node_info *node, onnxc_expr load, const onnxc_expr *indices,
-                       place *p) {
-  onnxc_exprs *pool = &graph->exprs;
-  onnxc_expr_node leaf = *onnxc_exprs_node(pool, load);
-  place found = {.value = node->inputs[leaf.imm], .rank = leaf.num_args};
-  onnxc_dim base, coefficients[ONNXC_MAX_INDICES];
-  for (uint32_t d = 0; d < leaf.num_args; d++) {
-    onnxc_expr index = leaf.args[d];
-    if (!onnxc_expr_affine(pool, index, ONNXC_MAX_INDICES, &base, coefficients))
-      return false;
-    found.index[d] = indices ? substitute(pool, index, indices) : index;
-  }
-  *p = found;
-  return onnxc_layout_is_default(&onnxc_value_of(graph, p->value)->layout, p->rank);
-}
-
-/* The elementwise compute with one result that makes the value, or NULL. */
-static const onnxc_node_info *maker_of(const onnxc_graph *graph, onnxc_value value) {
-  onnxc_node producer = onnxc_value_of(graph, value)->producer;
-  const onnxc_node_info *node = onnxc_node_of(graph, producer);
-  return producer.i && node->op == ONNXC_OP_COMPUTE && !node->compute->num_reduce && node->compute->num_results == 1 &&
-                 !node->compute->row_group
-             ? node
-             : NULL;
-}
-
-/* Goes back to where the element comes from, through what moves it. */
-static void follow(onnxc_graph *graph, place *p) {
-  const onnxc_node_info *node;
-  place from;
-  while ((node = maker_of(graph, p->value)) &&
-         onnxc_exprs_node(&graph->exprs, node->compute->finish[0])->op == ONNXC_EXPR_LOAD &&
-         find_place(graph, node, node->compute->finish[0], p->index, &from))
-    *p = from;
-}
-
-/* A parameter of the dequantizing node whose result is read at `indices`. */
-static bool find_parameter(onnxc_graph *graph, const onnxc_node_info *node, onnxc_expr e, const onnxc_expr *indices,
-                           parameter *p) {
-  const onnxc_expr_node *leaf = onnxc_exprs_node(&graph->exprs, e);
-  *p = (parameter){0};
-  if (leaf->op == ONNXC_EXPR_CONST) {
-    p->constant = e;
-    return true;
-  }
-  if (leaf->op != ONNXC_EXPR_LOAD || !find_place(graph, node, e, indices, &p->at))
-    return false;
-  follow(graph, &p->at);
-  p->constant = onnxc_build_constant_element(graph, p->at.value);
-  return onnxc_value_is_constant(graph, p->at.value);
-}
-
-static bool is_cast(const onnxc_exprs *pool, onnxc_expr e, onnxc_dtype to, onnxc_expr *from) {
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
-  *from = node->num_args ? node->args[0] : (onnxc_expr){0};
-  return node->op == ONNXC_EXPR_CAST && node->dtype == to;
-}
-
-static bool is_byte(onnxc_dtype dtype) { return dtype == ONNXC_U8 || dtype == ONNXC_I8; }
-
-/* cast.f32(byte), or cast.f32(cast.i32(byte) + constant), or cast.f32(cast.i32(byte) - cast.i32(zero)) */
-static bool match_difference(onnxc_graph *graph, const onnxc_node_info *node, onnxc_expr e, const onnxc_expr *indices,
-                             number *n) {
-  onnxc_exprs *pool = &graph->exprs;
-  onnxc_expr byte, zero = onnxc_expr_i64(pool, ONNXC_I32, 0);
-  if (!is_cast(pool, e, ONNXC_F32, &byte))
-    return false;
-  onnxc_expr_node sum = *onnxc_exprs_node(pool, byte);
-  if (sum.op == ONNXC_EXPR_ADD || sum.op == ONNXC_EXPR_SUB) {
-    if (!is_cast(pool, sum.args[0], ONNXC_I32, &byte))
-      return false;
-    zero = sum.args[1];
-    if (sum.op == ONNXC_EXPR_ADD && onnxc_exprs_node(pool, zero)->op != ONNXC_EXPR_CONST)
-      return false;
-    if (sum.op == ONNXC_EXPR_ADD)
-      zero = onnxc_expr_unary(pool, ONNXC_EXPR_NEG, zero);
-    else if (!is_cast(pool, zero, ONNXC_I32, &zero))
-      return false;
-  }
-  const onnxc_expr_node *load = onnxc_exprs_node(pool, byte);
-  if (load->op != ONNXC_EXPR_LOAD || !is_byte((onnxc_dtype)load->dtype) ||
-      !find_place(graph, node, byte, indices, &n->byte) || !find_parameter(graph, node, zero, indices, &n->zero))
-    return false;
-  follow(graph, &n->byte);
-  return true;
-}
-
-/* Is this element of the product's operand a dequantized byte? */
-static bool find_number(onnxc_graph *graph, const onnxc_node_info *product, onnxc_expr load, number *n) {
-  onnxc_exprs *pool = &graph->exprs;
-  place at;
-  *n = (number){0};
-  if (onnxc_exprs_node(pool, load)->dtype != ONNXC_F32 || !find_place(graph, product, load, NULL, &at))
-    return false;
-  follow(graph, &at);
-  const onnxc_node_info *node = maker_of(graph, at.value);
-  if (!node)
-    return false;
-  onnxc_expr e = node->compute->finish[0];
-  onnxc_expr_node scaled = *onnxc_exprs_node(pool, e);
-  if (scaled.op != ONNXC_EXPR_MUL)
-    return match_difference(graph, node, e, at.index, n) &&
-           find_parameter(graph, node, onnxc_expr_f64(pool, ONNXC_F32, 1), at.index, &n->scale);
-  for (int k = 0; k < 2; k++)
-    if (match_difference(graph, node, scaled.args[k], at.index, n) &&
-        find_parameter(graph, node, scaled.args[1 - k], at.index, &n->scale))
-      return true;
-  return false;
-}
-
-/* ---- may it be changed? ---- */
-
 /* The least and the greatest magnitude of a scale. */
-static void range_of_scale(const onnxc_graph *graph, const parameter *p, double range[2]) {
+static void range_of_scale(const onnxc_graph *graph, const onnxc_parameter *p, double range[2]) {
   double f;
   int64_t i;
   if (p->constant.i) {
@@ -249,7 +104,7 @@ static bool scales_are_tame(const onnxc_graph *graph, const island *o) {
 }
 
 /* The greatest magnitude of byte - zero. */
-static double reach(const onnxc_graph *graph, const number *n) {
+static double reach(const onnxc_graph *graph, const onnxc_number *n) {
   double zero;
   int64_t i;
   if (!n->zero.constant.i || !onnxc_expr_const_value(&graph->exprs, n->zero.constant, &zero, &i))
@@ -281,15 +136,15 @@ static bool contracts(const onnxc_graph *graph, const island *o) {
   return columns && depth && used >> c->num_parallel == 0;
 }
 
-static bool has_zero(const onnxc_graph *graph, const number *n) {
+static bool has_zero(const onnxc_graph *graph, const onnxc_number *n) {
   return !n->zero.constant.i || !is_number(&graph->exprs, n->zero.constant, (double)-n->shift);
 }
 
 /* The parallel indices on which a sum of the number's bytes depends, its zero point subtracted or not. */
-static uint32_t indices_of_sum(const onnxc_graph *graph, const island *o, const number *n, bool subtract) {
+static uint32_t indices_of_sum(const onnxc_graph *graph, const island *o, const onnxc_number *n, bool subtract) {
   uint32_t used = indices_of_place(&graph->exprs, &n->byte);
   if (o->guard.i)
-    onnxc_expr_walk(&graph->exprs, o->guard, collect_indices, &used);
+    used |= onnxc_indices_of(&graph->exprs, o->guard);
   if (subtract)
     used |= indices_of_parameter(&graph->exprs, &n->zero);
   return used & ((1u << o->compute->num_parallel) - 1);
@@ -337,10 +192,10 @@ static onnxc_expr find_padding(onnxc_graph *graph, onnxc_compute *compute) {
   if (compute->num_reduce == 0 || compute->acc_dtype[0] != ONNXC_I32 || product.op != ONNXC_EXPR_MUL)
     return (onnxc_expr){0};
   for (int k = 0; k < 2; k++) {
-    onnxc_expr from;
-    if (!is_cast(pool, product.args[k], ONNXC_I32, &from))
+    const onnxc_expr_node *cast = onnxc_exprs_node(pool, product.args[k]);
+    if (cast->op != ONNXC_EXPR_CAST)
       continue;
-    onnxc_expr_node select = *onnxc_exprs_node(pool, from);
+    onnxc_expr_node select = *onnxc_exprs_node(pool, cast->args[0]);
     if (select.op != ONNXC_EXPR_SELECT || onnxc_exprs_node(pool, select.args[2])->op != ONNXC_EXPR_CONST)
       continue;
     onnxc_expr zero = onnxc_expr_i64(pool, (onnxc_dtype)select.dtype, 0);
@@ -351,14 +206,23 @@ static onnxc_expr find_padding(onnxc_graph *graph, onnxc_compute *compute) {
   return (onnxc_expr){0};
 }
 
+/* The factor of a product of dequantized bytes. */
+static bool find_factor(onnxc_graph *graph, const onnxc_node_info *node, const onnxc_factor *factor, onnxc_number *n) {
+  onnxc_place at;
+  if (!onnxc_find_place(graph, node, factor->load, NULL, &at) || !onnxc_find_number(graph, &at, n))
+    return false;
+  onnxc_follow_place(graph, &n->byte);
+  return true;
+}
+
 /* The factor of a product of bytes. */
 static bool find_byte(onnxc_graph *graph, const onnxc_node_info *node, const onnxc_factor *factor, onnxc_expr zero,
-                      number *n) {
+                      onnxc_number *n) {
   onnxc_exprs *pool = &graph->exprs;
-  *n = (number){.scale.constant = onnxc_expr_f64(pool, ONNXC_F32, 1)};
+  *n = (onnxc_number){.scale.constant = onnxc_expr_f64(pool, ONNXC_F32, 1)};
   n->zero.constant = factor->guard.i ? zero : onnxc_expr_i64(pool, ONNXC_I32, 0);
-  return is_byte((onnxc_dtype)onnxc_exprs_node(pool, factor->load)->dtype) &&
-         find_place(graph, node, factor->load, NULL, &n->byte);
+  onnxc_dtype dtype = (onnxc_dtype)onnxc_exprs_node(pool, factor->load)->dtype;
+  return (dtype == ONNXC_U8 || dtype == ONNXC_I8) && onnxc_find_place(graph, node, factor->load, NULL, &n->byte);
 }
 
 static bool find_island(onnxc_graph *graph, const onnxc_node_info *node, island *o) {
@@ -373,13 +237,13 @@ static bool find_island(onnxc_graph *graph, const onnxc_node_info *node, island 
       !onnxc_contraction_factors(pool, &compute, factors) || !is_number(pool, compute.init[0], 0))
     return false;
   *o = (island){.compute = node->compute, .name = node->name, .padded = padding.i != 0};
-  number numbers[2];
+  onnxc_number numbers[2];
   onnxc_value *bytes = ONNXC_NEW_ARRAY(graph->arena, onnxc_value, node->num_inputs);
   for (uint32_t k = 0; k < node->num_inputs; k++)
     bytes[k] = node->inputs[k];
   for (int k = 0; k < 2; k++) {
     if (!(padding.i ? find_byte(graph, node, &factors[k], padding, &numbers[k])
-                    : find_number(graph, node, factors[k].load, &numbers[k])))
+                    : find_factor(graph, node, &factors[k], &numbers[k])))
       return false;
     bytes[onnxc_exprs_node(pool, factors[k].load)->imm] = numbers[k].byte.value;
   }
@@ -405,7 +269,7 @@ static onnxc_expr scalar_flip(void *arg, onnxc_exprs *pool, const onnxc_expr *ar
 static void put(rewriter *w) { ONNXC_PUSH(w->graph->arena, w->order, w->graph->order.data[--w->graph->order.length]); }
 
 /* The bytes with the other sign, made once for all users. */
-static void flip(rewriter *w, const char *name, number *n) {
+static void flip(rewriter *w, const char *name, onnxc_number *n) {
   onnxc_graph *graph = w->graph;
   onnxc_dtype dtype = onnxc_value_of(graph, n->byte.value)->dtype == ONNXC_I8 ? ONNXC_U8 : ONNXC_I8;
   n->shift = dtype == ONNXC_U8 ? 128 : -128;
@@ -449,22 +313,22 @@ static part begin_part(onnxc_graph *graph, const island *o, uint32_t used) {
 }
 
 /* The part's load of an element, or the parameter that is one, as `dtype`. */
-static onnxc_expr load_place(onnxc_graph *graph, part *p, const place *at, onnxc_dtype dtype) {
+static onnxc_expr load_place(onnxc_graph *graph, part *p, const onnxc_place *at, onnxc_dtype dtype) {
   onnxc_exprs *pool = &graph->exprs;
   onnxc_expr index[ONNXC_MAX_RANK];
   for (uint32_t d = 0; d < at->rank; d++)
-    index[d] = substitute(pool, at->index[d], p->index);
+    index[d] = onnxc_substitute_indices(pool, at->index[d], p->index);
   p->inputs[p->num_inputs] = at->value;
   return onnxc_expr_cast(
       pool, dtype, onnxc_expr_load(pool, onnxc_value_of(graph, at->value)->dtype, p->num_inputs++, at->rank, index));
 }
 
-static onnxc_expr load_parameter(onnxc_graph *graph, part *p, const parameter *from, onnxc_dtype dtype) {
+static onnxc_expr load_parameter(onnxc_graph *graph, part *p, const onnxc_parameter *from, onnxc_dtype dtype) {
   return from->constant.i ? onnxc_expr_cast(&graph->exprs, dtype, from->constant)
                           : load_place(graph, p, &from->at, dtype);
 }
 
-static onnxc_expr load_zero(onnxc_graph *graph, part *p, const number *n) {
+static onnxc_expr load_zero(onnxc_graph *graph, part *p, const onnxc_number *n) {
   return onnxc_expr_binary(&graph->exprs, ONNXC_EXPR_ADD, load_parameter(graph, p, &n->zero, ONNXC_I32),
                            onnxc_expr_i64(&graph->exprs, ONNXC_I32, n->shift));
 }
@@ -489,7 +353,8 @@ static onnxc_expr end_part(change *to, const char *name, part *p) {
 }
 
 /* other's zero point times the sums of n's bytes, less n's zero point if `subtract`. */
-static onnxc_expr correction(change *to, const island *o, const number *n, const number *other, bool subtract) {
+static onnxc_expr correction(change *to, const island *o, const onnxc_number *n, const onnxc_number *other,
+                             bool subtract) {
   onnxc_graph *graph = to->w->graph;
   onnxc_exprs *pool = &graph->exprs;
   const onnxc_compute *c = o->compute;
@@ -503,7 +368,8 @@ static onnxc_expr correction(change *to, const island *o, const number *n, const
   if (subtract)
     element = onnxc_expr_binary(pool, ONNXC_EXPR_SUB, element, load_zero(graph, &p, n));
   if (o->guard.i)
-    element = onnxc_expr_select(pool, substitute(pool, o->guard, p.index), element, onnxc_expr_i64(pool, ONNXC_I32, 0));
+    element = onnxc_expr_select(pool, onnxc_substitute_indices(pool, o->guard, p.index), element,
+                                onnxc_expr_i64(pool, ONNXC_I32, 0));
   onnxc_build_sum(pool, &p.compute, 0, ONNXC_I32, element);
   onnxc_expr sum = p.compute.finish[0] = onnxc_expr_acc(pool, ONNXC_I32, 0);
   if (other->zero.constant.i) {
@@ -518,7 +384,7 @@ static onnxc_expr correction(change *to, const island *o, const number *n, const
 
 static onnxc_expr product_of_scales(change *to, const island *o) {
   onnxc_graph *graph = to->w->graph;
-  const parameter *a = &o->a.scale, *b = &o->b.scale;
+  const onnxc_parameter *a = &o->a.scale, *b = &o->b.scale;
   part p = begin_part(graph, o, indices_of_parameter(&graph->exprs, a) | indices_of_parameter(&graph->exprs, b));
   onnxc_expr scale = onnxc_expr_binary(&graph->exprs, ONNXC_EXPR_MUL, load_parameter(graph, &p, a, ONNXC_F32),
                                        load_parameter(graph, &p, b, ONNXC_F32));
@@ -530,7 +396,7 @@ static onnxc_expr replace_acc(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
   return onnxc_exprs_node(pool, leaf)->op == ONNXC_EXPR_ACC ? ((change *)arg)->acc : (onnxc_expr){0};
 }
 
-static onnxc_expr factor(onnxc_graph *graph, const number *n, uint32_t operand, onnxc_expr guard) {
+static onnxc_expr factor(onnxc_graph *graph, const onnxc_number *n, uint32_t operand, onnxc_expr guard) {
   onnxc_exprs *pool = &graph->exprs;
   onnxc_dtype dtype = onnxc_value_of(graph, n->byte.value)->dtype;
   onnxc_expr load = onnxc_expr_load(pool, dtype, operand, n->byte.rank, n->byte.index);
@@ -556,7 +422,7 @@ static void rewrite(rewriter *w, onnxc_node handle, island *o) {
   if (o->padded) {
     island everywhere = *o;
     everywhere.guard.i = 0;
-    number padding = {.zero = o->a.zero};
+    onnxc_number padding = {.zero = o->a.zero};
     to.acc = onnxc_expr_binary(pool, ONNXC_EXPR_ADD, sum, correction(&to, &everywhere, &o->b, &padding, true));
   } else {
     to.acc = onnxc_expr_binary(pool, ONNXC_EXPR_MUL, onnxc_expr_cast(pool, ONNXC_F32, sum), product_of_scales(&to, o));
@@ -594,6 +460,103 @@ static void visit(rewriter *w, onnxc_node handle) {
   rewrite(w, handle, &o);
 }
 
+/* ---- what only moves bytes ---- */
+
+/* Do scale and zero point differ nowhere? */
+static bool is_uniform(const onnxc_number *n) { return n->scale.constant.i && n->zero.constant.i; }
+
+/* The load that the node quantizes with this divisor and zero point, or none. */
+static onnxc_expr find_quantized(const onnxc_exprs *pool, const onnxc_node_info *node, double *divisor, double *zero) {
+  const onnxc_expr none = {0};
+  if (node->op != ONNXC_OP_COMPUTE || node->compute->num_reduce || node->compute->num_results != 1 ||
+      node->compute->row_group)
+    return none;
+  const onnxc_expr_node *e = onnxc_exprs_node(pool, node->compute->finish[0]);
+  if (e->op != ONNXC_EXPR_CAST)
+    return none;
+  e = onnxc_exprs_node(pool, e->args[0]);
+  *zero = 0;
+  if (e->op == ONNXC_EXPR_ADD && onnxc_expr_const_value(pool, e->args[1], zero, NULL))
+    e = onnxc_exprs_node(pool, e->args[0]);
+  if (e->op != ONNXC_EXPR_ROUND)
+    return none;
+  e = onnxc_exprs_node(pool, e->args[0]);
+  if ((e->op != ONNXC_EXPR_DIV && e->op != ONNXC_EXPR_MUL) ||
+      !onnxc_expr_const_value(pool, e->args[1], divisor, NULL) ||
+      onnxc_exprs_node(pool, e->args[0])->op != ONNXC_EXPR_LOAD)
+    return none;
+  *divisor = e->op == ONNXC_EXPR_MUL ? 1 / *divisor : *divisor;
+  return e->args[0];
+}
+
+/* A dequantized byte, quantized as it was, is the byte: two roundings move a number below 512 by less than 2^-13. */
+static bool keep_bytes(rewriter *w, onnxc_node handle) {
+  onnxc_graph *graph = w->graph;
+  onnxc_exprs *pool = &graph->exprs;
+  onnxc_node_info *node = onnxc_node_of(graph, handle);
+  double divisor, zero, scale, less;
+  onnxc_place at;
+  onnxc_number n;
+  onnxc_expr load = find_quantized(pool, node, &divisor, &zero);
+  if (!load.i || !onnxc_find_place(graph, node, load, NULL, &at) || !onnxc_find_number(graph, &at, &n) ||
+      !is_uniform(&n) || onnxc_value_of(graph, n.byte.value)->dtype != onnxc_value_of(graph, node->outputs[0])->dtype)
+    return false;
+  onnxc_expr_const_value(pool, n.scale.constant, &scale, NULL);
+  onnxc_expr_const_value(pool, n.zero.constant, &less, NULL);
+  if (scale != divisor || zero != less || fabs(zero) > 255 || fabs(scale) < 0x1p-100 || fabs(scale) > 0x1p100)
+    return false;
+  onnxc_compute *compute = ONNXC_NEW(graph->arena, onnxc_compute);
+  *compute = *node->compute;
+  compute->finish[0] = onnxc_expr_load(pool, onnxc_value_of(graph, n.byte.value)->dtype, 0, n.byte.rank, n.byte.index);
+  node->compute = compute;
+  node->inputs = ONNXC_NEW(graph->arena, onnxc_value);
+  node->inputs[0] = n.byte.value;
+  node->num_inputs = 1;
+  return true;
+}
+
+static onnxc_expr scalar_dequantize(void *arg, onnxc_exprs *pool, const onnxc_expr *args) {
+  const onnxc_number *n = arg;
+  onnxc_expr byte = onnxc_expr_cast(pool, ONNXC_I32, args[0]);
+  onnxc_expr x = onnxc_expr_binary(pool, ONNXC_EXPR_SUB, byte, onnxc_expr_cast(pool, ONNXC_I32, n->zero.constant));
+  return onnxc_expr_binary(pool, ONNXC_EXPR_MUL, onnxc_expr_cast(pool, ONNXC_F32, x), n->scale.constant);
+}
+
+/* A reshape of dequantized bytes becomes a reshape of the bytes, dequantized by the node. */
+static void reshape_bytes(rewriter *w, onnxc_node handle) {
+  onnxc_graph *graph = w->graph;
+  const onnxc_node_info node = *onnxc_node_of(graph, handle);
+  if (node.op != ONNXC_OP_RESHAPE)
+    return;
+  const onnxc_value_info from = *onnxc_value_of(graph, node.inputs[0]), to = *onnxc_value_of(graph, node.outputs[0]);
+  onnxc_place at = {.value = node.inputs[0], .rank = from.rank};
+  onnxc_number n;
+  for (uint32_t d = 0; d < from.rank; d++)
+    at.index[d] = onnxc_expr_index(&graph->exprs, d);
+  if (from.dtype != ONNXC_F32 || !onnxc_layout_is_default(&from.layout, from.rank) ||
+      !onnxc_layout_is_default(&to.layout, to.rank) || !onnxc_find_number(graph, &at, &n) || !is_uniform(&n))
+    return;
+  const onnxc_value_info bytes = *onnxc_value_of(graph, n.byte.value);
+  if (bytes.rank != from.rank)
+    return;
+  for (uint32_t d = 0; d < from.rank; d++) {
+    bool straight = n.byte.index[d].i == at.index[d].i || onnxc_dim_is(&graph->dims, bytes.dims[d], 1);
+    if (!straight || !onnxc_dim_same(bytes.dims[d], from.dims[d]))
+      return;
+  }
+  onnxc_value reshaped = onnxc_graph_add_value(graph, NULL, bytes.dtype, to.rank, to.dims);
+  onnxc_graph_add_node(graph, ONNXC_OP_RESHAPE, node.name, 1, &n.byte.value, 1, &reshaped);
+  put(w);
+  onnxc_value numbers = onnxc_build_map(graph, node.name, 1, &reshaped, scalar_dequantize, &n);
+  onnxc_node_info *made = onnxc_node_of(graph, onnxc_value_of(graph, numbers)->producer);
+  graph->order.length--;
+  onnxc_node_info *old = onnxc_node_of(graph, handle);
+  old->op = ONNXC_OP_COMPUTE;
+  old->compute = made->compute;
+  old->inputs = made->inputs;
+  old->num_inputs = made->num_inputs;
+}
+
 onnxc_status onnxc_pass_qdq(onnxc_graph *graph, const onnxc_pass_options *options) {
   rewriter w = {.graph = graph};
   if (!options->target)
@@ -604,7 +567,10 @@ onnxc_status onnxc_pass_qdq(onnxc_graph *graph, const onnxc_pass_options *option
   uint32_t length = graph->order.length;
   for (uint32_t k = 0; k < length; k++) {
     onnxc_node node = graph->order.data[k];
-    visit(&w, node);
+    if (!keep_bytes(&w, node)) {
+      reshape_bytes(&w, node);
+      visit(&w, node);
+    }
     ONNXC_PUSH(graph->arena, w.order, node);
   }
   graph->order.data = w.order.data;

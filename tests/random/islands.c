@@ -127,6 +127,41 @@ static onnxc_expr scalar_quantize(void *arg, onnxc_exprs *pool, const onnxc_expr
                          onnxc_expr_binary(pool, ONNXC_EXPR_ADD, rounded, onnxc_expr_f64(pool, ONNXC_F32, 17)));
 }
 
+/* The element as a number and back, with scale 0.3 and zero point 5. */
+static onnxc_expr scalar_number(void *arg, onnxc_exprs *pool, const onnxc_expr *args) {
+  (void)arg;
+  onnxc_expr x = onnxc_expr_binary(pool, ONNXC_EXPR_SUB, onnxc_expr_cast(pool, ONNXC_I32, args[0]),
+                                   onnxc_expr_i64(pool, ONNXC_I32, 5));
+  return onnxc_expr_binary(pool, ONNXC_EXPR_MUL, onnxc_expr_cast(pool, ONNXC_F32, x),
+                           onnxc_expr_f64(pool, ONNXC_F32, 0.3));
+}
+
+static onnxc_expr scalar_byte(void *arg, onnxc_exprs *pool, const onnxc_expr *args) {
+  onnxc_expr x = onnxc_expr_binary(pool, ONNXC_EXPR_DIV, args[0], onnxc_expr_f64(pool, ONNXC_F32, 0.3));
+  x = onnxc_expr_binary(pool, ONNXC_EXPR_ADD, onnxc_expr_unary(pool, ONNXC_EXPR_ROUND, x),
+                        onnxc_expr_f64(pool, ONNXC_F32, 5));
+  return onnxc_expr_cast(pool, *(const onnxc_dtype *)arg, x);
+}
+
+/* All bytes in the order of the last two dims swapped, as a matrix. */
+static onnxc_value moved(island *o, onnxc_value bytes) {
+  onnxc_graph *graph = o->graph;
+  const onnxc_value_info info = *onnxc_value_of(graph, bytes);
+  onnxc_dtype dtype = info.dtype;
+  uint32_t swap[ONNXC_MAX_RANK];
+  for (uint32_t d = 0; d < info.rank; d++)
+    swap[d] = d + 2 < info.rank ? d : 2 * info.rank - 3 - d;
+  onnxc_value x = onnxc_build_map(graph, NULL, 1, &bytes, scalar_number, NULL);
+  x = onnxc_build_transpose(graph, NULL, x, swap);
+  x = onnxc_build_map(graph, NULL, 1, &x, scalar_byte, &dtype);
+  x = onnxc_build_map(graph, NULL, 1, &x, scalar_number, NULL);
+  onnxc_dim rest = dim(o, 1);
+  for (uint32_t d = 1; d < info.rank; d++)
+    rest = onnxc_dim_mul(&graph->dims, rest, info.dims[d]);
+  x = onnxc_build_reshape(graph, NULL, x, 2, (onnxc_dim[]){info.dims[0], rest});
+  return onnxc_build_map(graph, NULL, 1, &x, scalar_byte, &dtype);
+}
+
 void random_island(onnxc_graph *graph, uint32_t seed) {
   random_numbers random = {seed};
   island o = {graph, &random};
@@ -149,6 +184,8 @@ void random_island(onnxc_graph *graph, uint32_t seed) {
     onnxc_graph_add_output(graph, x, "dequantized");
   onnxc_dtype dtype = byte_type(&o);
   onnxc_value bytes = onnxc_build_map(graph, NULL, 1, &y, scalar_quantize, &dtype);
+  if (one_in(&o, 3))
+    onnxc_graph_add_output(graph, moved(&o, bytes), "moved");
   const onnxc_value_info *info = onnxc_value_of(graph, bytes);
   int64_t next = 0;
   if (one_in(&o, 2) || !onnxc_dim_is_const(&graph->dims, info->dims[image ? 1 : info->rank - 1], &next)) {
