@@ -118,6 +118,7 @@ typedef struct tile_job {
 
 static onnxc_status make_tile(void *arg) {
   tile_job *job = arg;
+  ONNXC_TRY(onnxc_build_target(&job->build));
   return onnxc_build_tile(&job->build);
 }
 
