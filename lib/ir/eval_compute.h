@@ -11,7 +11,8 @@ onnxc_status onnxc_eval_compute_scratch(onnxc_block_env *env, onnxc_arena *arena
 
 /* The accumulators of a sum of products, `sums[i]` += for each point i of the parallel space in row-major
  * order, by a blocked matrix product in double. *done is false, and nothing changed, if the compute
- * is no such sum, too small to gain, or of integers whose sums double does not hold exactly. extents: all of the compute's. */
+ * is no such sum, too small to gain, or of integers whose sums double does not hold exactly.
+ * extents: all of the compute's. */
 onnxc_status onnxc_eval_contraction(const onnxc_block_env *env, const onnxc_compute *compute, const int64_t *extents,
                                     double *sums, bool *done);
 

@@ -130,7 +130,8 @@ LLVMValueRef onnxc_compose_load_address(compose *c, const node *load);
 
 /* ---- compose_ahead.c ---- */
 
-/* Prefetches what the schedule says for step u of `unroll` steps of the innermost reduction loop from index `first` on. */
+/* Prefetches what the schedule says for step u of the `unroll` steps that begin at index `first` of the innermost
+ * reduction loop. */
 void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unroll);
 
 /* ---- compose_dot.c ---- */

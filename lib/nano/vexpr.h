@@ -17,7 +17,7 @@ typedef struct onnxc_nano {
   LLVMModuleRef module;
   LLVMBuilderRef builder;
   const onnxc_target *target;
-  bool flush_bf16; /* f32 to bf16 may take subnormals for zero, as dot products of bf16 do: then it is one instruction */
+  bool flush_bf16; /* f32 to bf16 may take subnormals for zero, as dot products of bf16 do: it is one instruction */
 } onnxc_nano;
 
 /* Type of a dtype in registers / in memory; lanes 0 = scalar. NULL for dtypes without code (strings, complex,

@@ -18,14 +18,6 @@ static bool is_multiple(onnxc_dims *dims, onnxc_dim dim, uint32_t of) {
   return onnxc_dim_is(dims, onnxc_dim_mod(dims, dim, onnxc_dim_const(dims, of)), 0);
 }
 
-static bool load_uses(const onnxc_exprs *pool, onnxc_expr load, uint32_t index) {
-  const onnxc_expr_node *x = onnxc_exprs_node(pool, load);
-  for (uint32_t d = 0; d < x->num_args; d++)
-    if (onnxc_expr_uses_index(pool, x->args[d], index))
-      return true;
-  return false;
-}
-
 static void find_other(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   switch (onnxc_exprs_node(pool, e)->op) {
   case ONNXC_EXPR_CONST:
@@ -159,14 +151,15 @@ const char *onnxc_dot_of(const onnxc_tile_program *program, const onnxc_stmt *st
   onnxc_dtype factors = onnxc_target_factors(a, b, c->acc_dtype[0]);
   if (factors == ONNXC_DTYPE_NONE || s->kr != (factors == ONNXC_BF16 ? 2 : 4))
     return "there is no such dot product of these types";
-  if (load_uses(pool, dot->a, (uint32_t)s->vec)) {
+  if (onnxc_expr_uses_index(pool, dot->a, (uint32_t)s->vec)) {
     onnxc_expr swap = dot->a;
     dot->a = dot->b;
     dot->b = swap;
   }
   if (is_indirect(pool, dot->a) || is_indirect(pool, dot->b))
     return "an index of a factor is no dim expression";
-  if (load_uses(pool, dot->a, (uint32_t)s->vec) || (s->row >= 0 && load_uses(pool, dot->b, (uint32_t)s->row)))
+  if (onnxc_expr_uses_index(pool, dot->a, (uint32_t)s->vec) ||
+      (s->row >= 0 && onnxc_expr_uses_index(pool, dot->b, (uint32_t)s->row)))
     return "one factor must be the same for all lanes and the other for all rows";
   const char *error = check_box(program, stmt, dot->k);
   if (!error)

@@ -35,12 +35,6 @@ static const char *stage_name(lowerer *l, const char *name, const char *fallback
   return onnxc_arena_printf(l->graph->arena, "%s", name && *name ? name : fallback);
 }
 
-static uint32_t root_of(const lowerer *l, uint32_t buffer) {
-  while (l->program->buffers.data[buffer].alias)
-    buffer = l->program->buffers.data[buffer].alias;
-  return buffer;
-}
-
 static bool has_padding(const lowerer *l, const onnxc_buffer *buffer) {
   const onnxc_layout *layout = &buffer->layout;
   for (uint32_t d = 0; d < buffer->rank; d++)
@@ -57,7 +51,7 @@ static bool has_padding(const lowerer *l, const onnxc_buffer *buffer) {
 
 /* Zeroes the padding of the memory that `buffer` lies in, once. */
 static void fill_once(lowerer *l, uint32_t buffer) {
-  uint32_t root = root_of(l, buffer);
+  uint32_t root = onnxc_tile_root(l->program, buffer);
   onnxc_buffer *info = &l->program->buffers.data[root];
   if (info->space != ONNXC_SPACE_VALUE || !has_padding(l, info) || l->filled[info->value.i])
     return;

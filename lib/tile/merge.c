@@ -12,12 +12,6 @@
 
 #include <string.h>
 
-static uint32_t root_of(const onnxc_tile_program *program, uint32_t buffer) {
-  while (program->buffers.data[buffer].alias)
-    buffer = program->buffers.data[buffer].alias;
-  return buffer;
-}
-
 /* The one statement in a nest of parallel loops, *depth of them; NULL if there is another thing in it. */
 static onnxc_stmt *only_compute(const onnxc_stage *stage, uint32_t *depth) {
   const onnxc_block *body = &stage->body;
@@ -37,7 +31,7 @@ static uint32_t reads(const onnxc_tile_program *program, const onnxc_block *bloc
   for (uint32_t i = 0; i < block->length; i++) {
     const onnxc_stmt *stmt = block->data[i];
     for (uint32_t k = 0; k < stmt->num_operands; k++)
-      count += stmt->operands[k].buffer && root_of(program, stmt->operands[k].buffer) == root;
+      count += stmt->operands[k].buffer && onnxc_tile_root(program, stmt->operands[k].buffer) == root;
     count += reads(program, &stmt->body, root) + reads(program, &stmt->otherwise, root);
   }
   return count;
@@ -109,8 +103,8 @@ static bool merge(onnxc_tile_program *program, const onnxc_stage *first, onnxc_s
   if (!pack || !product || depth != 1 || pack->compute->num_reduce || pack->num_results != 1 ||
       pack->results[0].origin || !product->compute->contraction.valid)
     return false;
-  uint32_t b = product->compute->contraction.b, root = root_of(program, pack->results[0].buffer), uses = 0;
-  if (product->operands[b].origin || root_of(program, product->operands[b].buffer) != root)
+  uint32_t b = product->compute->contraction.b, root = onnxc_tile_root(program, pack->results[0].buffer), uses = 0;
+  if (product->operands[b].origin || onnxc_tile_root(program, product->operands[b].buffer) != root)
     return false;
   for (uint32_t s = 0; s < program->stages.length; s++)
     uses += reads(program, &program->stages.data[s].body, root);

@@ -3,11 +3,12 @@
  * Three sums are made over all tasks of the stage and then put together:
  *
  *   work      the steps of all register tiles, each as long as its multiply-adds, its loads or the latency of an
- *             accumulator take, whichever is longest; narrower tiles at the edges of rows and lanes are counted as they
- * are around    what a tile, a panel and a task cost besides: filling the pipeline, finish, sums that wait between
- * parts transfer  lines that come from L2, L3 and memory. Which level holds what is read again follows from the bytes
- * that are used in between: the panel by each row of tiles, the task's rows by each panel, the packed factor by each
- * block of rows
+ *             accumulator take, whichever is longest; narrower tiles at the edges of rows and lanes are counted as
+ *             they are
+ *   around    what a tile, a panel and a task cost besides: filling the pipeline, finish, sums that wait between parts
+ *   transfer  lines that come from L2, L3 and memory. Which level holds what is read again follows from the bytes that
+ *             are used in between: the panel by each row of tiles, the task's rows by each panel, the packed factor by
+ *             each block of rows
  *
  * Transfers run beside the work, as the panel that comes next is fetched while one is used, but not quite for nothing:
  *
@@ -19,11 +20,12 @@
 
 #include <math.h>
 
-static const double OVERLAP = 0.04;  /* of a transfer that the work hides, or the other way round */
-static const double TILE = 14;       /* clocks: loop, first loads, last sums */
-static const double TASK = 100;      /* finding the task, its loops */
-static const double STAGE = 300;     /* starting */
-static const double OPERATION = 0.5; /* of an epilogue, a vector: they do not fill the ports */
+static const double MAX_BLOCK = 0x1p62; /* what is told of longer ones */
+static const double OVERLAP = 0.04;     /* of a transfer that the work hides, or the other way round */
+static const double TILE = 14;          /* clocks: loop, first loads, last sums */
+static const double TASK = 100;         /* finding the task, its loops */
+static const double STAGE = 300;        /* starting */
+static const double OPERATION = 0.5;    /* of an epilogue, a vector: they do not fill the ports */
 
 typedef struct model {
   const onnxc_target *target;
@@ -75,13 +77,6 @@ typedef struct factors {
   model *m;
 } factors;
 
-static bool uses(const onnxc_exprs *pool, const onnxc_expr_node *load, int index) {
-  for (uint32_t d = 0; index >= 0 && d < load->num_args; d++)
-    if (onnxc_expr_uses_index(pool, load->args[d], (uint32_t)index))
-      return true;
-  return false;
-}
-
 static void count_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   const factors *f = arg;
   model *m = f->m;
@@ -92,7 +87,8 @@ static void count_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
     return;
   const onnxc_buffer *buffer = &f->program->buffers.data[stmt->operands[load->imm].buffer];
   double bytes = (double)onnxc_dtype_bytes(buffer->dtype), kr = s->kr > 1 ? s->kr : 1;
-  bool row = uses(pool, load, s->row), vec = uses(pool, load, s->vec);
+  bool row = s->row >= 0 && onnxc_expr_uses_index(pool, e, (uint32_t)s->row);
+  bool vec = onnxc_expr_uses_index(pool, e, (uint32_t)s->vec);
   bool narrow = kr <= 1 && buffer->dtype != stmt->compute->acc_dtype[0];
   if (vec) {
     onnxc_layout layout = onnxc_layout_explicit(&buffer->layout, buffer->rank);
@@ -296,7 +292,8 @@ bool onnxc_predict(const onnxc_tile_program *program, const onnxc_stage *stage, 
       .stmt = m.stmt,
       .rows = m.task_rows < m.rows ? (int64_t)m.task_rows : 0,
       .columns = m.task_columns < m.columns ? (int64_t)m.task_columns : 0,
-      .depth = m.part < m.depth ? (int64_t)m.part * (m.stmt->schedule.kr > 1 ? m.stmt->schedule.kr : 1) : 0};
+      .depth = m.part < m.depth ? (int64_t)fmin(m.part * (m.stmt->schedule.kr > 1 ? m.stmt->schedule.kr : 1), MAX_BLOCK)
+                                : 0};
   return true;
 }
 

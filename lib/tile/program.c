@@ -16,6 +16,12 @@ uint32_t onnxc_tile_add_buffer(onnxc_tile_program *program, const onnxc_buffer *
   return program->buffers.length - 1;
 }
 
+uint32_t onnxc_tile_root(const onnxc_tile_program *program, uint32_t buffer) {
+  while (program->buffers.data[buffer].alias)
+    buffer = program->buffers.data[buffer].alias;
+  return buffer;
+}
+
 onnxc_stmt *onnxc_tile_stmt(onnxc_tile_program *program, onnxc_block *block, onnxc_stmt_kind kind) {
   onnxc_stmt *stmt = ONNXC_NEW(program->graph->arena, onnxc_stmt);
   stmt->kind = kind;

@@ -16,13 +16,15 @@
  *   for       a loop: sequential or parallel (parallel ones only as the grid)
  *   if        a guard on a dim expression (0 = else): variants by size
  *   compute   a compute (graph.h) restricted to a box: index k runs over lo[k] .. lo[k]+size[k]-1, which must lie
- *             within its extent. Operand k is read through operands[k]: logical index x lies in the buffer at x -
- * origin. A compute with roles prints as `contract` and is made by the composer's fma mechanism. Over reduction indices
- * a box is one part of the reduction: resume  accumulators start from the result buffer, not from init partial
- * accumulators are stored raw, finish does not run so that a K loop around it, rescaling in between (attention) and
- * running sums are expressed. When results are buffers that are also operands, each point reads its own element before
- * it writes. copy      buffer to buffer, a box of the logical index space: between layouts (relayout, pack) fill zeroes
- * the padding of a buffer's layout (halo, block tails), not its elements
+ *             within its extent. Operand k is read through operands[k]: logical index x lies in the buffer at
+ *             x - origin. A compute with roles prints as `contract` and is made by the composer's fma mechanism.
+ *             Over reduction indices a box is one part of the reduction:
+ *               resume   accumulators start from the result buffer, not from init
+ *               partial  accumulators are stored raw, finish does not run
+ *             so that a K loop around it, rescaling in between (attention) and running sums are expressed. When
+ *             results are buffers that are also operands, each point reads its own element before it writes.
+ *   copy      buffer to buffer, a box of the logical index space: between layouts (relayout, pack)
+ *   fill      zeroes the padding of a buffer's layout (halo, block tails), not its elements
  *
  * The schedule of a compute statement (how its box is walked) is part of it:
  *   order[]   the indices of the box outermost first (parallel and reduction apart)
@@ -138,6 +140,8 @@ typedef struct onnxc_tile_program {
 
 void onnxc_tile_program_init(onnxc_tile_program *program, onnxc_graph *graph, const onnxc_target *target);
 uint32_t onnxc_tile_add_buffer(onnxc_tile_program *program, const onnxc_buffer *buffer);
+/* The buffer that a view, or a view of a view, lies in; of a program that lowering made or the verifier passed. */
+uint32_t onnxc_tile_root(const onnxc_tile_program *program, uint32_t buffer);
 onnxc_stmt *onnxc_tile_stmt(onnxc_tile_program *program, onnxc_block *block, onnxc_stmt_kind kind); /* appended */
 
 /* Lowers the graph (all passes done): one stage a group. tile/lower.c */
@@ -155,9 +159,9 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
  *       stage @gemm_f32_6x4 {
  *         parallel %t = 0 to %N step 96 {
  *           contract(%x, %w) -> (%y)
- *             [i0: %t for min(96, %N - %t), i1: 0 for 100 | r0: 0 for 64] order(i1 i0 r0) rows(i0 6) vec(i1 4 x 16)
- * unroll(4) <i0: %N, i1: 100 | r0: 64> f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> max(acc0, 0) contraction(a=0, b=1,
- * roles=m n k)
+ *             [i0: %t for min(96, %N - %t), i1: 0 for 100 | r0: 0 for 64]
+ *             order(i1 i0 r0) rows(i0 6) vec(i1 4 x 16) unroll(4) <i0: %N, i1: 100 | r0: 64>
+ *             f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> max(acc0, 0) contraction(a=0, b=1, roles=m n k)
  *         }
  *       }
  *     }
@@ -181,7 +185,7 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
 void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text);
 /* Into a program over an empty graph, both fresh; its target is the one named. Errors say file, line and column. */
 onnxc_status onnxc_tile_parse(onnxc_tile_program *program, const char *file, const char *source, size_t length);
-/* T1..T5; violations go to the graph's diag, as ONNXC_INTERNAL. tile/verify.c */
+/* T1..T6; violations go to the graph's diag, as ONNXC_INTERNAL. tile/verify.c */
 onnxc_status onnxc_tile_verify(const onnxc_tile_program *program);
 
 #endif
