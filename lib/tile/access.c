@@ -1,6 +1,8 @@
 /* access.c -- see access.h. An index's stride is the sum over dims of coefficient times the dim's stride in storage. */
 #include "tile/access.h"
 
+#define MAX_STRIDE ((int64_t)1 << 60)
+
 typedef struct collector {
   const onnxc_tile_program *program;
   const onnxc_compute *compute;
@@ -25,9 +27,11 @@ static int64_t dim_stride(const onnxc_tile_program *program, const onnxc_buffer 
   return stride;
 }
 
-/* Strides are for prices only: one that overflows may wrap. */
-static int64_t wrapping(int64_t sum, int64_t a, int64_t b) {
-  return (int64_t)((uint64_t)sum + (uint64_t)a * (uint64_t)b);
+/* sum + a * b. Strides are for prices only: one that is longer than any memory counts as MAX_STRIDE. */
+static int64_t bounded(int64_t sum, int64_t a, int64_t b) {
+  int64_t product, all;
+  bool beyond = __builtin_mul_overflow(a, b, &product) || __builtin_add_overflow(sum, product, &all);
+  return beyond || all > MAX_STRIDE || all < -MAX_STRIDE ? MAX_STRIDE : all;
 }
 
 /* Adds `scale` times the index expression; of a sum each part counts for itself. */
@@ -41,13 +45,13 @@ static void add_index(const onnxc_tile_program *program, onnxc_expr index, int64
     for (uint32_t k = 0; k < num_indices; k++)
       if (coefficients[k].i) {
         access->depends[k] = true;
-        access->stride[k] = wrapping(access->stride[k], scale, onnxc_dim_hint(&program->graph->dims, coefficients[k]));
+        access->stride[k] = bounded(access->stride[k], scale, onnxc_dim_hint(&program->graph->dims, coefficients[k]));
       }
   } else if (node.op == ONNXC_EXPR_ADD || node.op == ONNXC_EXPR_SUB) {
     add_index(program, node.args[0], scale, num_indices, access);
-    add_index(program, node.args[1], node.op == ONNXC_EXPR_ADD ? scale : wrapping(0, scale, -1), num_indices, access);
+    add_index(program, node.args[1], node.op == ONNXC_EXPR_ADD ? scale : bounded(0, scale, -1), num_indices, access);
   } else if (node.op == ONNXC_EXPR_MUL && onnxc_expr_const_value(pool, node.args[1], NULL, &factor)) {
-    add_index(program, node.args[0], wrapping(0, scale, factor), num_indices, access);
+    add_index(program, node.args[0], bounded(0, scale, factor), num_indices, access);
   } else {
     for (uint32_t k = 0; k < num_indices; k++)
       if (onnxc_expr_uses_index(pool, index, k)) {
@@ -93,7 +97,7 @@ uint32_t onnxc_tile_accesses(const onnxc_tile_program *program, const onnxc_comp
     for (uint32_t k = 0; k < compute->num_parallel; k++) {
       int64_t block = 0;
       access.depends[k] = true;
-      access.stride[k] = dim_stride(program, &program->buffers.data[results[j]], k, &block);
+      access.stride[k] = bounded(0, dim_stride(program, &program->buffers.data[results[j]], k, &block), 1);
     }
     ONNXC_PUSH(program->graph->arena, c.list, access);
   }

@@ -7,9 +7,9 @@
  *     depth     whole while a panel takes half of L2 or less (a quarter for few row tiles), else parts of an eighth (a
  *               sixteenth)
  *     rows      so many that their part of A fills L2 (whole reductions: they stream through) or a quarter of it
- * (parts); fewer where there would be too few tasks for many threads columns   several panels while there are tasks
- * enough: then A's rows stay for all of them. One for few row tiles: B is read in the order of its memory then, parts
- * and all
+ *               (parts); fewer where there would be too few tasks for many threads
+ *     columns   several panels while there are tasks enough: then A's rows stay for all of them. One for few row tiles:
+ *               B is read in the order of its memory then, parts and all
  *
  * Measured on Zen 5 (f32, share of the peak): 2048^3 89 -> 96 %, 128x768x3072 89 -> 97 %, 128x3072x768 91 -> 98 %.
  * Copying A's part to where its rows lie close together cost more than it brought in each case.
@@ -20,7 +20,17 @@
 
 #include <string.h>
 
-enum { LINE = 64, NEAR_BYTES = 8192, COLUMNS = 1024, TASKS = 32, THIN = 4, BATCH = 8 };
+enum {
+  LINE = 64,         /* bytes */
+  NEAR_BYTES = 8192, /* how far ahead a panel is fetched that only one row tile reads */
+  COLUMNS = 1024,    /* of a task, at most */
+  TASKS = 32,        /* so many are enough for many threads */
+  THIN = 4,          /* row tiles: so few read a panel too seldom to bring it near first */
+  BATCH = 8,         /* products: so many are not cut along columns */
+  LEAST_TILES = 8    /* row tiles of a task */
+};
+/* Extents are only weighed here: larger ones count as this, so that two multiply without overflow. */
+static const int64_t MAX_EXTENT = 1 << 30;
 
 /* The width of B's panels along vec, and the bytes of one of its elements; 0 if it has none. */
 static int64_t panel(const onnxc_tile_program *program, const onnxc_stmt *stmt, int64_t *bytes) {
@@ -60,8 +70,7 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
     known[k] = onnxc_dim_is_const(&program->graph->dims, c->extents[k], &extent[k]);
     if (!known[k])
       extent[k] = onnxc_dim_hint(&program->graph->dims, c->extents[k]);
-    if (extent[k] < 1)
-      extent[k] = 1;
+    extent[k] = extent[k] < 1 ? 1 : extent[k] < MAX_EXTENT ? extent[k] : MAX_EXTENT;
   }
   int64_t rows = s->row >= 0 ? extent[s->row] : 1, depth = extent[c->num_parallel], columns = extent[s->vec];
   int64_t l2 = program->target->l2_bytes, step = (int64_t)s->unroll * (s->kr > 1 ? s->kr : 1);
@@ -71,7 +80,7 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
     blocks->depth = even(depth, l2 / (thin ? 16 : 8) / column_bytes, step);
   int64_t near = blocks->depth ? l2 / 4 / blocks->depth : l2 / depth;
   near = near / bytes / s->rows * s->rows;
-  int64_t least = 8 * (int64_t)s->rows;
+  int64_t least = LEAST_TILES * (int64_t)s->rows;
   blocks->rows = even(rows, near < least ? least : near, s->rows);
   if (s->row >= 0 && !known[s->row]) /* at most; how many are equal parts is for the run to find */
     blocks->rows = near < least ? least : near;

@@ -136,3 +136,44 @@ Test(tile_text, packing_in_the_tasks) {
   cr_expect_eq(stages_of(alone, &text, &arena, &diag), 2, "%s", text);
   onnxc_arena_free(&arena);
 }
+
+/* Sizes of work are only compared, so none overflows or divides by zero where extents are as large as can be, or none.
+ */
+Test(tile_text, extreme_extents) {
+  static const char *const extents[] = {"0", "1", "65", "1048577", "274877906944", "%S", "%L"};
+  static const struct {
+    const char *dtype, *layout;
+  } factors[] = {{"bf16", "[1 0 1:64 0:2]"}, {"f32", "[1 0 1:64]"}, {"f32", "[0 1]"}};
+  enum { COUNT = sizeof extents / sizeof *extents, FACTORS = sizeof factors / sizeof *factors };
+  static onnxc_diag diag;
+  onnxc_guard guard;
+  onnxc_arena arena;
+  if (setjmp(guard.env))
+    abort();
+  onnxc_arena_init(&arena, &guard);
+  for (int i = 0; i < COUNT * COUNT * COUNT * FACTORS; i++) {
+    const char *m = extents[i % COUNT], *n = extents[i / COUNT % COUNT], *k = extents[i / COUNT / COUNT % COUNT];
+    const char *dtype = factors[i / COUNT / COUNT / COUNT].dtype, *layout = factors[i / COUNT / COUNT / COUNT].layout;
+    const char *source =
+        onnxc_arena_printf(&arena,
+                           "symbol %%S in 0..1099511627776\n"
+                           "symbol %%L in 1099511627776..4611686018427387904 hint 4611686018427387904\n"
+                           "graph @g(%%x: %s[%s, %s], %%w: %s[%s, %s]) {\n"
+                           "  %%v = relayout(%%w) : %s[%s, %s]%s\n"
+                           "  %%y = compute(%%x, %%v) <i0: %s, i1: %s | r0: %s>\n"
+                           "    f32 add mul(cast.f32($0[i0, r0]), cast.f32($1[r0, i1])) init 0 -> max(acc0, 0)\n"
+                           "    contraction(a=0, b=1, roles=m n k) : f32[%s, %s]\n"
+                           "  return %%y\n}\n",
+                           dtype, m, k, dtype, k, n, dtype, k, n, layout, m, n, k, m, n);
+    onnxc_graph graph;
+    onnxc_tile_program program;
+    onnxc_diag_clear(&diag);
+    onnxc_graph_init(&graph, &arena, &diag);
+    cr_assert_eq(onnxc_graph_parse(&graph, "t", source, strlen(source)), ONNXC_OK, "%s\n%s", diag.text, source);
+    onnxc_tile_program_init(&program, &graph, onnxc_target_find("znver5", 6));
+    cr_assert_eq(onnxc_tile_lower(&program), ONNXC_OK, "%s\n%s", diag.text, source);
+    cr_expect_eq(onnxc_tile_verify(&program), ONNXC_OK, "%s\n%s", diag.text, source);
+    cr_expect(strstr(print(&program, &arena), "contract("), "%s", source);
+  }
+  onnxc_arena_free(&arena);
+}
