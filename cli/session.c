@@ -162,7 +162,7 @@ int cli_session_open(command *cli, cli_session *session, const char *path, const
 /* ---- runs ---- */
 
 static void *aligned(size_t size) {
-  enum { LARGE_PAGE = 2 << 20 };
+  static const size_t LARGE_PAGE = (size_t)2 << 20;
   if (size < 2 * LARGE_PAGE)
     return aligned_alloc(ALIGN, (size + ALIGN) / ALIGN * ALIGN);
   void *memory = aligned_alloc(LARGE_PAGE, (size + LARGE_PAGE) / LARGE_PAGE * LARGE_PAGE);

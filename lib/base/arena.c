@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LARGE_PAGE = 2 << 20 };
+static const size_t LARGE_PAGE = (size_t)2 << 20;
 
 static _Thread_local int64_t fail_countdown;
 static _Thread_local int64_t allocation_count;

@@ -6,7 +6,8 @@
  */
 #include "nano/compose_internal.h"
 
-enum { LINE = 64, NEAR = 16 << 10 };
+static const int64_t LINE = 64; /* bytes */
+enum { NEAR = 16 << 10 };       /* bytes ahead: lines that are used so soon go to L1 */
 
 void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unroll) {
   const onnxc_schedule *s = &c->stmt->schedule;
@@ -36,7 +37,7 @@ void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unrol
     done = onnxc_dim_add(c->dims, done, onnxc_dim_mul(c->dims, tile, c->stmt->box_size[k]));
   }
   /* Lines a whole unrolled step; where less is unrolled (edges), as many fewer. */
-  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, (int64_t)LINE * lines / (whole * kr));
+  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, LINE * lines / (whole * kr));
   lines = (lines * unroll + whole - 1) / whole;
   LLVMValueRef at = onnxc_gen_address(c->gen, panel, onnxc_gen_dim(c->gen, bytes));
   LLVMTypeRef i32 = c->gen->i32, pointer = c->gen->ptr;
