@@ -406,7 +406,7 @@ Test(eval, integer_matrix_products) {
   for (int i = 0; i < M * K; i++)
     x[i] = (uint8_t)(i * 7919);
   for (int i = 0; i < K * N; i++)
-    wide[i] = (y[i] = (int8_t)(i * 104729)) << 20;
+    wide[i] = (y[i] = (int8_t)(i * 104729)) * (1 << 20);
   for (int w = 0; w < 2; w++) {
     onnxc_dtype type = w ? ONNXC_I32 : ONNXC_I8;
     onnxc_array in[2] = {{.dtype = ONNXC_U8, .rank = 2, .dims = {M, K}, .data = x},
