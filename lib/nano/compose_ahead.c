@@ -37,7 +37,7 @@ void onnxc_compose_ahead(compose *c, onnxc_dim first, uint32_t u, uint32_t unrol
     done = onnxc_dim_add(c->dims, done, onnxc_dim_mul(c->dims, tile, c->stmt->box_size[k]));
   }
   /* Lines a whole unrolled step; where less is unrolled (edges), as many fewer. */
-  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, LINE * lines / (whole * kr));
+  onnxc_dim bytes = onnxc_dim_mulc(c->dims, done, LINE * lines / ((int64_t)whole * kr));
   lines = (lines * unroll + whole - 1) / whole;
   LLVMValueRef at = onnxc_gen_address(c->gen, panel, onnxc_gen_dim(c->gen, bytes));
   LLVMTypeRef i32 = c->gen->i32, pointer = c->gen->ptr;

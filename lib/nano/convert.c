@@ -1,8 +1,9 @@
 /* convert.c -- types, constants and casts of vector values.
  *
- * bf16 is converted by integer operations: the hardware's conversions flush subnormals, and LLVM calls a library
- * function where there is none. Values of more than 24 bits reach f16 and bf16 through an f32 that is rounded to odd
- * (the last bit says whether anything was lost), so that the second rounding sees a tie only where there is one.
+ * bf16 is converted by integer operations: the hardware's conversion flushes subnormals, so it is for those who allow
+ * that (flush_bf16), and LLVM calls a library function where there is none. Values of more than 24 bits reach f16 and
+ * bf16 through an f32 that is rounded to odd (the last bit says whether anything was lost), so that the second rounding
+ * sees a tie only where there is one.
  */
 #include "nano/vmath.h"
 

@@ -186,7 +186,7 @@ static void place_product(cutter *c, onnxc_block *block, const onnxc_stmt *stmt,
 /* Where the last block of columns is narrower it gets code of its own, as its width is known. */
 static void place_columns(cutter *c, onnxc_block *block, const onnxc_stmt *stmt, int64_t depth) {
   onnxc_dims *dims = &c->program->graph->dims;
-  int vec = stmt->schedule.vec;
+  uint32_t vec = (uint32_t)stmt->schedule.vec;
   int64_t width = c->block[vec], last = width ? c->extent[vec] % width : 0;
   if (!last || !c->known[vec]) {
     place_product(c, block, stmt, depth);

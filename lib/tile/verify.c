@@ -1,16 +1,17 @@
 /* verify.c -- the invariants of tile programs.
  *
  *   T1  Buffers have a dtype, dims that are there and a layout of their rank; a VALUE buffer names a value; a view lies
- * in an earlier or later buffer of its dtype and never in itself. A statement's buffers exist; its compute is well
- * typed (G5) over them; a result has the parallel rank and the dtype of its finish -- the accumulator's when the
- *       statement resumes or is partial, which only a reduction may be. Boxes and origins are there; a constant
- *       box lies within its constant extent. A copy's two buffers agree in rank and dtype.
+ *       in an earlier or later buffer of its space, never in itself, and at its beginning if their elements differ in
+ *       size. A statement's buffers exist; its compute is well typed (G5) over them; a result has the parallel rank
+ *       and the dtype of its finish -- the accumulator's when the statement resumes or is partial, which only a
+ *       reduction may be. Boxes and origins are there; a constant box lies within its constant extent. A copy's two
+ *       buffers agree in rank and dtype.
  *   T2  A symbol of source LOOP is bound by one loop around its uses, and by one only.
  *   T3  Parallel loops stand outermost in a stage, each alone in the body of the one around it.
  *   T4  In statement order, SCRATCH and STATE buffers (through views too) are written before they are read. What only
- * one arm of an `if` writes does not count behind it; a loop's body counts.
+ *       one arm of an `if` writes does not count behind it; a loop's body counts.
  *   T5  order is a permutation, parallel indices first; row is a parallel index, not vec; rows, vecs and lanes are at
- * least 1; the accumulators of a register tile fit the target's registers.
+ *       least 1; the accumulators of a register tile fit the target's registers.
  *   T6  kr is 1, or a step takes kr elements as a dot product (dot.h): a sum of products of two loads cast to the
  *       accumulator's type, of types that have one; one contiguous, the other in blocks of vec's panel by kr.
  */

@@ -144,11 +144,12 @@ static onnxc_array random_array(rig *r, uint32_t buffer, int64_t used) {
   onnxc_array a = {.dtype = b->dtype, .rank = b->rank};
   shape_of(r, buffer, a.dims);
   int64_t count = onnxc_array_count(&a);
+  int64_t inner = a.rank ? a.dims[a.rank - 1] : 1;
   size_t bytes = onnxc_dtype_bytes(b->dtype);
   a.data = onnxc_arena_alloc(&r->arena, (size_t)count * bytes + 1);
   for (int64_t i = 0; i < count; i++) {
     void *at = (char *)a.data + (size_t)i * bytes;
-    if (used && i % a.dims[a.rank - 1] >= used) {
+    if (used && inner > 0 && i % inner >= used) {
       memset(at, 0xff, bytes);
       continue;
     }
