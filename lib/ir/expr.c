@@ -130,6 +130,11 @@ onnxc_expr onnxc_expr_load(onnxc_exprs *pool, onnxc_dtype dtype, uint32_t operan
   return onnxc_expr_intern(pool, ONNXC_EXPR_LOAD, dtype, rank, indices, operand);
 }
 
+onnxc_expr onnxc_expr_load_from(onnxc_exprs *pool, onnxc_expr load, onnxc_dtype dtype, uint32_t operand) {
+  onnxc_expr_node node = *onnxc_exprs_node(pool, load); /* the pool may grow */
+  return onnxc_expr_intern(pool, ONNXC_EXPR_LOAD, dtype, node.num_args, node.args, operand);
+}
+
 onnxc_expr onnxc_expr_acc(onnxc_exprs *pool, onnxc_dtype dtype, uint32_t which) {
   return onnxc_expr_intern(pool, ONNXC_EXPR_ACC, dtype, 0, NULL, which);
 }

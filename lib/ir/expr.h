@@ -59,6 +59,8 @@ onnxc_expr onnxc_expr_index(onnxc_exprs *pool, uint32_t index);
 onnxc_expr onnxc_expr_dim(onnxc_exprs *pool, onnxc_dim dim); /* an i64; constants become CONST */
 onnxc_expr onnxc_expr_load(onnxc_exprs *pool, onnxc_dtype dtype, uint32_t operand, uint32_t rank,
                            const onnxc_expr *indices);
+/* The element that `load` reads, as another dtype or of another operand. */
+onnxc_expr onnxc_expr_load_from(onnxc_exprs *pool, onnxc_expr load, onnxc_dtype dtype, uint32_t operand);
 onnxc_expr onnxc_expr_acc(onnxc_exprs *pool, onnxc_dtype dtype, uint32_t which);
 onnxc_expr onnxc_expr_val(onnxc_exprs *pool, onnxc_dtype dtype, uint32_t which);
 onnxc_expr onnxc_expr_unary(onnxc_exprs *pool, onnxc_expr_op op, onnxc_expr a);
@@ -83,6 +85,7 @@ onnxc_expr onnxc_expr_rewrite(onnxc_exprs *pool, onnxc_expr e, onnxc_expr_leaf_f
 typedef void (*onnxc_expr_visit_fn)(void *arg, const onnxc_exprs *pool, onnxc_expr e);
 void onnxc_expr_walk(const onnxc_exprs *pool, onnxc_expr e, onnxc_expr_visit_fn visit, void *arg);
 bool onnxc_expr_uses_index(const onnxc_exprs *pool, onnxc_expr e, uint32_t index);
-uint32_t onnxc_expr_cost(const onnxc_exprs *pool, onnxc_expr e); /* rough scalar operations, loads 1, exp 16 */
+uint32_t onnxc_expr_indices(const onnxc_exprs *pool, onnxc_expr e); /* a bit for each index that occurs in e */
+uint32_t onnxc_expr_cost(const onnxc_exprs *pool, onnxc_expr e);    /* rough scalar operations, loads 1, exp 16 */
 
 #endif

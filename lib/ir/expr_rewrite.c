@@ -71,6 +71,18 @@ bool onnxc_expr_uses_index(const onnxc_exprs *pool, onnxc_expr e, uint32_t index
   return found;
 }
 
+static void collect_index(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
+  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
+  if (node->op == ONNXC_EXPR_INDEX)
+    *(uint32_t *)arg |= 1u << node->imm;
+}
+
+uint32_t onnxc_expr_indices(const onnxc_exprs *pool, onnxc_expr e) {
+  uint32_t used = 0;
+  onnxc_expr_walk(pool, e, collect_index, &used);
+  return used;
+}
+
 static uint32_t cost_of(onnxc_expr_op op) {
   switch (op) {
   case ONNXC_EXPR_CONST:

@@ -324,11 +324,8 @@ static void drop_guard(onnxc_graph *graph, onnxc_node_info *node, onnxc_expr gua
                        uint32_t operand) {
   onnxc_exprs *pool = &graph->exprs;
   onnxc_expr_node load = *onnxc_exprs_node(pool, factor->load);
-  onnxc_expr args[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < load.num_args; d++)
-    args[d] = load.args[d];
-  onnxc_expr plain = onnxc_expr_cast(pool, factor->dtype,
-                                     onnxc_expr_load(pool, (onnxc_dtype)load.dtype, operand, load.num_args, args));
+  onnxc_expr plain =
+      onnxc_expr_cast(pool, factor->dtype, onnxc_expr_load_from(pool, factor->load, (onnxc_dtype)load.dtype, operand));
   onnxc_compute *compute = ONNXC_NEW(graph->arena, onnxc_compute);
   *compute = *node->compute;
   compute->element[0] = without_guard(pool, compute->element[0], guarded, plain);
@@ -367,10 +364,7 @@ static onnxc_expr renumber_leaf(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
   onnxc_expr_node node = *onnxc_exprs_node(pool, leaf);
   if (node.op != ONNXC_EXPR_LOAD)
     return (onnxc_expr){0};
-  onnxc_expr args[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < node.num_args; d++)
-    args[d] = node.args[d];
-  return onnxc_expr_load(pool, (onnxc_dtype)node.dtype, map[node.imm], node.num_args, args);
+  return onnxc_expr_load_from(pool, leaf, (onnxc_dtype)node.dtype, map[node.imm]);
 }
 
 static void mark_operand(void *arg, const onnxc_exprs *pool, onnxc_expr e) {

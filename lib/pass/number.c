@@ -18,18 +18,6 @@ onnxc_expr onnxc_substitute_indices(onnxc_exprs *pool, onnxc_expr e, const onnxc
   return onnxc_expr_rewrite(pool, e, substitute_leaf, (void *)(uintptr_t)indices);
 }
 
-static void collect_indices(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
-  if (node->op == ONNXC_EXPR_INDEX)
-    *(uint32_t *)arg |= 1u << node->imm;
-}
-
-uint32_t onnxc_indices_of(const onnxc_exprs *pool, onnxc_expr e) {
-  uint32_t used = 0;
-  onnxc_expr_walk(pool, e, collect_indices, &used);
-  return used;
-}
-
 bool onnxc_find_place(onnxc_graph *graph, const onnxc_node_info *node, onnxc_expr load, const onnxc_expr *indices,
                       onnxc_place *p) {
   onnxc_exprs *pool = &graph->exprs;

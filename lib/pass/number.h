@@ -34,7 +34,5 @@ void onnxc_follow_place(onnxc_graph *graph, onnxc_place *place);
 bool onnxc_find_number(onnxc_graph *graph, const onnxc_place *place, onnxc_number *number);
 /* e with indices[k] for index k. */
 onnxc_expr onnxc_substitute_indices(onnxc_exprs *pool, onnxc_expr e, const onnxc_expr *indices);
-/* A bit for each index that occurs in e. */
-uint32_t onnxc_indices_of(const onnxc_exprs *pool, onnxc_expr e);
 
 #endif

@@ -67,7 +67,7 @@ static bool is_number(const onnxc_exprs *pool, onnxc_expr e, double value) {
 static uint32_t indices_of_place(const onnxc_exprs *pool, const onnxc_place *p) {
   uint32_t used = 0;
   for (uint32_t d = 0; d < p->rank; d++)
-    used |= onnxc_indices_of(pool, p->index[d]);
+    used |= onnxc_expr_indices(pool, p->index[d]);
   return used;
 }
 
@@ -144,7 +144,7 @@ static bool has_zero(const onnxc_graph *graph, const onnxc_number *n) {
 static uint32_t indices_of_sum(const onnxc_graph *graph, const island *o, const onnxc_number *n, bool subtract) {
   uint32_t used = indices_of_place(&graph->exprs, &n->byte);
   if (o->guard.i)
-    used |= onnxc_indices_of(&graph->exprs, o->guard);
+    used |= onnxc_expr_indices(&graph->exprs, o->guard);
   if (subtract)
     used |= indices_of_parameter(&graph->exprs, &n->zero);
   return used & ((1u << o->compute->num_parallel) - 1);

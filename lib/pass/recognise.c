@@ -63,18 +63,6 @@ bool onnxc_contraction_factors(onnxc_exprs *pool, const onnxc_compute *compute, 
   return true;
 }
 
-static void collect_indices(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
-  if (node->op == ONNXC_EXPR_INDEX)
-    *(uint32_t *)arg |= 1u << node->imm;
-}
-
-static uint32_t indices_of(const onnxc_exprs *pool, onnxc_expr e) {
-  uint32_t used = 0;
-  onnxc_expr_walk(pool, e, collect_indices, &used);
-  return used;
-}
-
 bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, const onnxc_value *inputs) {
   onnxc_exprs *pool = &graph->exprs;
   onnxc_contraction *c = &compute->contraction;
@@ -94,7 +82,7 @@ bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, con
                       onnxc_value_is_constant(graph, inputs[operand[1]])};
   if (constant[0] != constant[1])
     a = constant[0] ? 1 : 0;
-  uint32_t in_a = indices_of(pool, factor[a].load), in_b = indices_of(pool, factor[1 - a].load);
+  uint32_t in_a = onnxc_expr_indices(pool, factor[a].load), in_b = onnxc_expr_indices(pool, factor[1 - a].load);
   uint32_t parallel = (1u << compute->num_parallel) - 1;
   bool contracts = false;
   for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
@@ -107,7 +95,7 @@ bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, con
     contracts = contracts || ((in_a & bit) && (in_b & bit));
     const onnxc_expr_node *load = onnxc_exprs_node(pool, factor[a].load);
     for (uint32_t d = 0; d < load->num_args; d++) {
-      uint32_t used = indices_of(pool, load->args[d]);
+      uint32_t used = onnxc_expr_indices(pool, load->args[d]);
       if ((used & bit) && (used & parallel & ~in_b)) /* beside a batch index only (channels of a group): still k */
         c->role[k] = ONNXC_ROLE_WINDOW;
     }

@@ -89,11 +89,7 @@ static onnxc_value correction(signer *s, const char *name, const onnxc_product *
   for (uint32_t k = 0; k < c->num_parallel; k++)
     if (c->contraction.role[k] == ONNXC_ROLE_N)
       sums.extents[k] = onnxc_dim_const(&graph->dims, 1);
-  onnxc_expr_node load = *onnxc_exprs_node(pool, p->factors[0].load);
-  onnxc_expr args[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < load.num_args; d++)
-    args[d] = load.args[d];
-  sums.element[0] = onnxc_expr_cast(pool, ONNXC_I32, onnxc_expr_load(pool, p->a.dtype, 0, load.num_args, args));
+  sums.element[0] = onnxc_expr_cast(pool, ONNXC_I32, onnxc_expr_load_from(pool, p->factors[0].load, p->a.dtype, 0));
   sums.init[0] = onnxc_expr_i64(pool, ONNXC_I32, 0);
   sums.finish[0] = onnxc_expr_binary(pool, ONNXC_EXPR_MUL, onnxc_expr_acc(pool, ONNXC_I32, 0),
                                      onnxc_expr_i64(pool, ONNXC_I32, p->a.dtype == ONNXC_I8 ? -128 : 128));
@@ -117,10 +113,7 @@ static onnxc_expr change_leaf(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
     return onnxc_expr_binary(pool, ONNXC_EXPR_ADD, leaf, to->correction);
   if (node.op != ONNXC_EXPR_LOAD || node.imm != (int64_t)to->b || to->correction.i)
     return (onnxc_expr){0};
-  onnxc_expr args[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < node.num_args; d++)
-    args[d] = node.args[d];
-  return onnxc_expr_load(pool, to->dtype, (uint32_t)node.imm, node.num_args, args);
+  return onnxc_expr_load_from(pool, leaf, to->dtype, (uint32_t)node.imm);
 }
 
 static void find_operand(void *arg, const onnxc_exprs *pool, onnxc_expr e) {

@@ -126,10 +126,7 @@ static onnxc_expr renumber(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
   onnxc_expr_node node = *onnxc_exprs_node(pool, leaf);
   if (node.op != ONNXC_EXPR_LOAD)
     return (onnxc_expr){0};
-  onnxc_expr args[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < node.num_args; d++)
-    args[d] = node.args[d];
-  return onnxc_expr_load(pool, (onnxc_dtype)node.dtype, map->number[node.imm], node.num_args, args);
+  return onnxc_expr_load_from(pool, leaf, (onnxc_dtype)node.dtype, map->number[node.imm]);
 }
 
 /* Drops operands that are not loaded, and the second of two that are one value. */

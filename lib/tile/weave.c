@@ -82,11 +82,7 @@ static bool is_index(const onnxc_exprs *pool, onnxc_expr e, uint32_t k) {
 
 /* A load of dtype `to` at the same place. */
 static onnxc_expr load_as(onnxc_exprs *pool, onnxc_expr load, onnxc_dtype dtype) {
-  onnxc_expr_node node = *onnxc_exprs_node(pool, load);
-  onnxc_expr args[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < node.num_args; d++)
-    args[d] = node.args[d];
-  return onnxc_expr_load(pool, dtype, (uint32_t)node.imm, node.num_args, args);
+  return onnxc_expr_load_from(pool, load, dtype, (uint32_t)onnxc_exprs_node(pool, load)->imm);
 }
 
 /* A movement from memory in which whole words lie along k: these are moved. */
