@@ -26,8 +26,9 @@ enum {
   COLUMNS = 1024,    /* of a task, at most */
   TASKS = 32,        /* so many are enough for many threads */
   THIN = 4,          /* row tiles: so few read a panel too seldom to bring it near first */
-  BATCH = 8,         /* products: so many are not cut along columns */
-  LEAST_TILES = 8    /* row tiles of a task */
+  BATCH = 8,
+  MANY_ROWS = 16, /* products: so many are not cut along columns */
+  LEAST_TILES = 8 /* row tiles of a task */
 };
 /* Extents are only weighed here: larger ones count as this, so that two multiply without overflow. */
 static const int64_t MAX_EXTENT = 1 << 30;
@@ -87,6 +88,10 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   int64_t parts = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
   if (rows > 4 * least && !blocks->depth && parts * ((columns + width - 1) / width) < TASKS / (blocks->rows ? 1 : 2))
     blocks->rows = even(rows, least * 2, s->rows); /* fewer rows rather than idle threads */
+  /* Of many rows rather fewer than of columns: each task waits for its rows of A once, but B comes by prefetch. */
+  int64_t wide = (columns + COLUMNS - 1) / COLUMNS, wanted = TASKS / wide > 1 ? TASKS / wide : 1;
+  if (rows >= MANY_ROWS * least && !blocks->depth && parts < wanted)
+    blocks->rows = even(rows, rows / wanted > 2 * least ? rows / wanted : 2 * least, s->rows);
   int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1, batch = 1;
   for (uint32_t k = 0; k < c->num_parallel; k++)
     batch *= (int)k == s->row || (int)k == s->vec || batch > TASKS ? 1 : extent[k];
