@@ -104,7 +104,9 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   int64_t lines = column_bytes * step / LINE, together = blocks->rows ? blocks->rows / s->rows : row_tiles;
   int64_t next = blocks->depth && panels == 1 ? blocks->depth * column_bytes : depth * column_bytes;
   blocks->ahead_lines = (uint16_t)(together > 1 ? (lines + together - 1) / together : lines);
-  blocks->ahead_bytes = (uint32_t)(together > 1 && next < UINT32_MAX ? next : NEAR_BYTES);
+  blocks->ahead_bytes = (uint32_t)(together > 1 && next < UINT32_MAX ? next
+                                   : s->row >= 0                     ? NEAR_BYTES
+                                                                     : 2 * NEAR_BYTES);
   return true;
 }
 
