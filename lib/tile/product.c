@@ -99,6 +99,8 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   /* A batch of some products is left whole, so that a factor that a run packs may be packed in the same tasks. */
   while (panels > 1 && batch < BATCH && batch * tasks * ((columns + panels * width - 1) / (panels * width)) < TASKS)
     panels--;
+  int64_t all = (columns + width - 1) / width, cuts = (all + panels - 1) / panels;
+  panels = (all + cuts - 1) / cuts; /* as many cuts, evenly */
   blocks->columns = panels * width < columns || !known[s->vec] ? panels * width : 0;
   /* The panel of the next columns, or, where a task has one panel and several parts, the next part. */
   int64_t lines = column_bytes * step / LINE, together = blocks->rows ? blocks->rows / s->rows : row_tiles;
