@@ -19,6 +19,23 @@ static const op_row rows[ONNXC_EXPR_OP_COUNT] = {
 };
 
 const char *onnxc_expr_op_name(onnxc_expr_op op) { return (unsigned)op < ONNXC_EXPR_OP_COUNT ? rows[op].name : "?"; }
+bool onnxc_expr_op_is_dim(onnxc_expr_op op) {
+  switch (op) {
+  case ONNXC_EXPR_CONST:
+  case ONNXC_EXPR_INDEX:
+  case ONNXC_EXPR_DIM:
+  case ONNXC_EXPR_NEG:
+  case ONNXC_EXPR_ADD:
+  case ONNXC_EXPR_SUB:
+  case ONNXC_EXPR_MUL:
+  case ONNXC_EXPR_FLOORDIV:
+  case ONNXC_EXPR_MOD:
+  case ONNXC_EXPR_MIN:
+  case ONNXC_EXPR_MAX: return true;
+  default: return false;
+  }
+}
+
 int onnxc_expr_op_arity(onnxc_expr_op op) { return rows[op].arity; }
 
 onnxc_expr_op onnxc_expr_op_parse(const char *name, size_t length) {

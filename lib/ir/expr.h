@@ -52,6 +52,8 @@ static inline const onnxc_expr_node *onnxc_exprs_node(const onnxc_exprs *pool, o
 const char *onnxc_expr_op_name(onnxc_expr_op op);
 onnxc_expr_op onnxc_expr_op_parse(const char *name, size_t length);
 int onnxc_expr_op_arity(onnxc_expr_op op); /* -1 for LOAD */
+/* Can the dim language say it, of i64 arguments that it can say? */
+bool onnxc_expr_op_is_dim(onnxc_expr_op op);
 
 onnxc_expr onnxc_expr_f64(onnxc_exprs *pool, onnxc_dtype dtype, double value); /* rounded to dtype */
 onnxc_expr onnxc_expr_i64(onnxc_exprs *pool, onnxc_dtype dtype, int64_t value);

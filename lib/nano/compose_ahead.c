@@ -1,8 +1,9 @@
 /* compose_ahead.c -- software prefetch: while the row tiles of one panel run, they fetch the next one together.
  *
  * A packed panel is read front to back by each row tile; the first one to do so would wait for L3 or memory. So every
- * step of every tile fetches a few cache lines of what comes next (schedule: ahead_lines, ahead_bytes), each line once.
- * With a single row tile that is simply some distance ahead of the loads. Fetching beyond the end is harmless.
+ * step of every tile fetches a few cache lines of what comes next (schedule: ahead_lines, ahead_bytes), until the panel
+ * is whole. With a single row tile that is simply some distance ahead of the loads. Fetching beyond the end is
+ * harmless.
  */
 #include "nano/compose_internal.h"
 

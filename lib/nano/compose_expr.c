@@ -5,23 +5,6 @@
 
 node *onnxc_compose_node(const compose *c, onnxc_expr e) { return &c->nodes.data[c->gen->locals.data[e.i].local]; }
 
-static bool dim_operation(onnxc_expr_op op) {
-  switch (op) {
-  case ONNXC_EXPR_CONST:
-  case ONNXC_EXPR_INDEX:
-  case ONNXC_EXPR_DIM:
-  case ONNXC_EXPR_NEG:
-  case ONNXC_EXPR_ADD:
-  case ONNXC_EXPR_SUB:
-  case ONNXC_EXPR_MUL:
-  case ONNXC_EXPR_FLOORDIV:
-  case ONNXC_EXPR_MOD:
-  case ONNXC_EXPR_MIN:
-  case ONNXC_EXPR_MAX: return true;
-  default: return false;
-  }
-}
-
 static bool depends(uint32_t deps, int index, bool accumulators) {
   return index >= 0 && ((deps >> index & 1) || (accumulators && (deps >> ACC_EPOCH & 1)));
 }
@@ -40,7 +23,7 @@ static uint32_t analyse(compose *c, onnxc_expr e, uint32_t depth) {
     onnxc_error(gen->diag, ONNXC_UNSUPPORTED, "no code for elements of type %s", onnxc_dtype_name(x->dtype));
     onnxc_gen_error(gen, ONNXC_UNSUPPORTED, "see above");
   } else {
-    n.dimable = x->dtype == ONNXC_I64 && dim_operation(x->op);
+    n.dimable = x->dtype == ONNXC_I64 && onnxc_expr_op_is_dim(x->op);
     for (uint32_t i = 0; i < x->num_args; i++) {
       uint32_t k = analyse(c, onnxc_exprs_node(c->exprs, e)->args[i], depth + 1);
       n.deps |= c->nodes.data[k].deps;

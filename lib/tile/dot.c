@@ -19,20 +19,7 @@ static bool is_multiple(onnxc_dims *dims, onnxc_dim dim, uint32_t of) {
 }
 
 static void find_other(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
-  switch (onnxc_exprs_node(pool, e)->op) {
-  case ONNXC_EXPR_CONST:
-  case ONNXC_EXPR_INDEX:
-  case ONNXC_EXPR_DIM:
-  case ONNXC_EXPR_NEG:
-  case ONNXC_EXPR_ADD:
-  case ONNXC_EXPR_SUB:
-  case ONNXC_EXPR_MUL:
-  case ONNXC_EXPR_FLOORDIV:
-  case ONNXC_EXPR_MOD:
-  case ONNXC_EXPR_MIN:
-  case ONNXC_EXPR_MAX: return;
-  default: *(bool *)arg = true;
-  }
+  *(bool *)arg |= !onnxc_expr_op_is_dim((onnxc_expr_op)onnxc_exprs_node(pool, e)->op);
 }
 
 /* Are the load's indices more than dim expressions of the indices: from memory, say? */

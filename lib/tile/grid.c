@@ -1,7 +1,8 @@
 /* grid.c -- see grid.h.
  *
- * A product is cut along vec into panels of the packed factor that stay in L2 beside the rows that pass them, along row
- * into blocks of whole register tiles, and one by one along its other indices. Other computes are cut from the outside
+ * A product with a packed factor and one reduction index is cut as product.c says. Others (windows, factors that are
+ * not packed) are cut along vec into panels that stay in L2 beside the rows that pass them, along row into blocks of
+ * whole register tiles, and one by one along their other indices. Other computes are cut from the outside
  * until a task has some thousand operations. How tasks are cut depends on shapes and target only, never on a number
  * of threads, so results have the same bits for any.
  */

@@ -26,9 +26,9 @@ enum {
   COLUMNS = 1024,    /* of a task, at most */
   TASKS = 32,        /* so many are enough for many threads */
   THIN = 4,          /* row tiles: so few read a panel too seldom to bring it near first */
-  BATCH = 8,
-  MANY_ROWS = 16, /* products: so many are not cut along columns */
-  LEAST_TILES = 8 /* row tiles of a task */
+  BATCH = 8,         /* products: so many are tasks enough */
+  MANY_ROWS = 16,    /* times the least rows of a task: so many are cut rather than columns */
+  LEAST_TILES = 8    /* row tiles of a task */
 };
 /* Extents are only weighed here: larger ones count as this, so that two multiply without overflow. */
 static const int64_t MAX_EXTENT = 1 << 30;
