@@ -133,6 +133,9 @@ typedef struct onnxc_constraint {
   const char *message; /* "node 'add1' (Add-14): dims %H and %W must agree" */
 } onnxc_constraint;
 
+/* A topological order of nodes. */
+typedef ONNXC_VEC(onnxc_node) onnxc_order;
+
 typedef struct onnxc_graph {
   onnxc_arena *arena;
   onnxc_diag *diag;
@@ -144,7 +147,7 @@ typedef struct onnxc_graph {
   ONNXC_VEC(onnxc_value) inputs;
   ONNXC_VEC(onnxc_value) outputs;       /* a value may appear twice, or be an input */
   ONNXC_VEC(const char *) output_names; /* parallel to outputs */
-  ONNXC_VEC(onnxc_node) order;
+  onnxc_order order;
   ONNXC_VEC(onnxc_constraint) constraints;
   uint32_t folded_nodes; /* nodes of the source that became constants; for reports */
   uint32_t source_nodes; /* nodes of the source model */

@@ -19,7 +19,7 @@
 
 typedef struct layouter {
   onnxc_graph *graph;
-  ONNXC_VEC(onnxc_node) order; /* the new program */
+  onnxc_order order; /* the new program */
   bool *plain;                 /* by value: must keep the default layout without a halo */
   bool *binds;                 /* by value: a run reads its elements to bind symbols, in row major order */
 } layouter;
@@ -461,8 +461,6 @@ onnxc_status onnxc_pass_layout(onnxc_graph *graph, const onnxc_pass_options *opt
       l.plain[graph->dims.symbols.data[s].index] = l.binds[graph->dims.symbols.data[s].index] = true;
   choose_orders(&l);
   give_halos(&l);
-  graph->order.data = l.order.data;
-  graph->order.length = l.order.length;
-  graph->order.capacity = l.order.capacity;
+  graph->order = l.order;
   return ONNXC_OK;
 }

@@ -21,7 +21,7 @@ typedef struct packer {
   const onnxc_target *target;
   ONNXC_VEC(onnxc_value) from;
   ONNXC_VEC(onnxc_value) to;
-  ONNXC_VEC(onnxc_node) order;
+  onnxc_order order;
   const uint32_t *uses; /* of each value, before this pass */
 } packer;
 
@@ -177,8 +177,6 @@ onnxc_status onnxc_pass_pack(onnxc_graph *graph, const onnxc_pass_options *optio
     pack_node(&p, node);
     ONNXC_PUSH(graph->arena, p.order, node);
   }
-  graph->order.data = p.order.data;
-  graph->order.length = p.order.length;
-  graph->order.capacity = p.order.capacity;
+  graph->order = p.order;
   return ONNXC_OK;
 }

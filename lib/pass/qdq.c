@@ -41,7 +41,7 @@
 
 typedef struct rewriter {
   onnxc_graph *graph;
-  ONNXC_VEC(onnxc_node) order;
+  onnxc_order order;
   ONNXC_VEC(onnxc_value) from; /* bytes of one sign, and */
   ONNXC_VEC(onnxc_value) to;   /* the same of the other */
 } rewriter;
@@ -573,8 +573,6 @@ onnxc_status onnxc_pass_qdq(onnxc_graph *graph, const onnxc_pass_options *option
     }
     ONNXC_PUSH(graph->arena, w.order, node);
   }
-  graph->order.data = w.order.data;
-  graph->order.length = w.order.length;
-  graph->order.capacity = w.order.capacity;
+  graph->order = w.order;
   return ONNXC_OK;
 }

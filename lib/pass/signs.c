@@ -19,7 +19,7 @@ enum { LEAST_COLUMNS = 8 };
 typedef struct signer {
   onnxc_graph *graph;
   const onnxc_target *target;
-  ONNXC_VEC(onnxc_node) order;
+  onnxc_order order;
   ONNXC_VEC(onnxc_value) from; /* b, and b' */
   ONNXC_VEC(onnxc_value) to;
 } signer;
@@ -180,8 +180,6 @@ onnxc_status onnxc_pass_signs(onnxc_graph *graph, const onnxc_pass_options *opti
     change_signs(&s, node);
     ONNXC_PUSH(graph->arena, s.order, node);
   }
-  graph->order.data = s.order.data;
-  graph->order.length = s.order.length;
-  graph->order.capacity = s.order.capacity;
+  graph->order = s.order;
   return ONNXC_OK;
 }
