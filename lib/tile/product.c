@@ -55,6 +55,24 @@ static int64_t even(int64_t extent, int64_t most, int64_t tile) {
   return round_up((extent + parts - 1) / parts, tile);
 }
 
+/* Rows of a task: what of A stays near, fewer where threads would be idle. */
+static int64_t task_rows(const onnxc_target *target, const onnxc_schedule *s, int64_t rows, bool known, int64_t columns,
+                         int64_t width, int64_t depth, int64_t part, int64_t bytes) {
+  int64_t near = (part ? target->l2_bytes / 4 / part : target->l2_bytes / depth) / bytes / s->rows * s->rows;
+  int64_t least = LEAST_TILES * (int64_t)s->rows, most = near < least ? least : near;
+  int64_t block = known ? even(rows, most, s->rows) : most; /* at most; how many equal parts is for the run to find */
+  if (part)
+    return block;
+  int64_t parts = block ? (rows + block - 1) / block : 1;
+  /* Of many rows rather fewer than of columns: each task waits for its rows of A once, but B comes by prefetch. */
+  int64_t wide = (columns + COLUMNS - 1) / COLUMNS, wanted = TASKS / wide > 1 ? TASKS / wide : 1;
+  if (rows >= MANY_ROWS * least && parts < wanted)
+    return even(rows, rows / wanted > 2 * least ? rows / wanted : 2 * least, s->rows);
+  if (rows > 4 * least && parts * ((columns + width - 1) / width) < TASKS / (block ? 1 : 2))
+    return even(rows, 2 * least, s->rows);
+  return block;
+}
+
 bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *stmt, onnxc_blocks *blocks) {
   const onnxc_compute *c = stmt->compute;
   const onnxc_schedule *s = &stmt->schedule;
@@ -79,19 +97,8 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   bool thin = row_tiles <= THIN;
   if (known[c->num_parallel] && row_tiles > 1 && depth * column_bytes > (thin ? l2 / 4 : l2 / 2))
     blocks->depth = even(depth, l2 / (thin ? 16 : 8) / column_bytes, step);
-  int64_t near = blocks->depth ? l2 / 4 / blocks->depth : l2 / depth;
-  near = near / bytes / s->rows * s->rows;
-  int64_t least = LEAST_TILES * (int64_t)s->rows;
-  blocks->rows = even(rows, near < least ? least : near, s->rows);
-  if (s->row >= 0 && !known[s->row]) /* at most; how many are equal parts is for the run to find */
-    blocks->rows = near < least ? least : near;
-  int64_t parts = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1;
-  if (rows > 4 * least && !blocks->depth && parts * ((columns + width - 1) / width) < TASKS / (blocks->rows ? 1 : 2))
-    blocks->rows = even(rows, least * 2, s->rows); /* fewer rows rather than idle threads */
-  /* Of many rows rather fewer than of columns: each task waits for its rows of A once, but B comes by prefetch. */
-  int64_t wide = (columns + COLUMNS - 1) / COLUMNS, wanted = TASKS / wide > 1 ? TASKS / wide : 1;
-  if (rows >= MANY_ROWS * least && !blocks->depth && parts < wanted)
-    blocks->rows = even(rows, rows / wanted > 2 * least ? rows / wanted : 2 * least, s->rows);
+  if (s->row >= 0)
+    blocks->rows = task_rows(program->target, s, rows, known[s->row], columns, width, depth, blocks->depth, bytes);
   int64_t tasks = blocks->rows ? (rows + blocks->rows - 1) / blocks->rows : 1, batch = 1;
   for (uint32_t k = 0; k < c->num_parallel; k++)
     batch *= (int)k == s->row || (int)k == s->vec || batch > TASKS ? 1 : extent[k];
