@@ -182,15 +182,21 @@ static const char *host_name(void) { return NULL; }
 
 #endif
 
-bool onnxc_target_runs_on_host(const onnxc_target *target) {
-  uint32_t needed = target->features & ~(uint32_t)ONNXC_FEATURE_AMX; /* no code uses AMX without asking for it */
+static bool host_has(const onnxc_target *target, uint32_t except) {
+  uint32_t needed = target->features & ~except;
   return target->arch == ONNXC_ARCH_X86_64 && (needed & host_features()) == needed;
+}
+
+bool onnxc_target_runs_on_host(const onnxc_target *target) {
+  return host_has(target, ONNXC_FEATURE_AMX); /* no code uses AMX without asking for it */
 }
 
 const onnxc_target *onnxc_target_host(void) {
   const char *name = host_name();
   const onnxc_target *target = name ? onnxc_target_find(name, strlen(name)) : NULL;
-  if (target && onnxc_target_runs_on_host(target))
+  /* No tile of AVX-512 needs what a virtual machine may hide here; LLVM is told of it (emit/machine.c). */
+  if (target && host_has(target, ONNXC_FEATURE_AMX | ONNXC_FEATURE_AVXVNNI | ONNXC_FEATURE_FP16) &&
+      (target->features & ONNXC_FEATURE_AVX512 || onnxc_target_runs_on_host(target)))
     return target;
   for (int k = NUM_TARGETS - 2; k < NUM_TARGETS; k++) /* the generic rows, the better first */
     if (onnxc_target_runs_on_host(&targets[k]))
