@@ -132,8 +132,8 @@ static void *open_state(peer *from, problem *p, char *why) {
   json_t *answer = NULL;
   if (write_file(from->folder, "model.onnx", bytes, size, model) &&
       write_file(from->folder, "a", p->a, p->a_bytes, a) && write_file(from->folder, "b", p->b[0], p->b_bytes, b))
-    answer = ask(from, json_pack("{s:{s:s,s:s,s:s,s:s,s:s,s:o}}", "open", "model", model, "a", a, "b", b, "c", c,
-                                 "dtype", bench_dtype_names[p->dtype], "cores", machine_cores()));
+    answer = ask(from, json_pack("{s:{s:s,s:{s:s,s:s},s:s,s:s,s:o}}", "open", "model", model, "inputs", "a", a, "b", b,
+                                 "result", c, "dtype", bench_dtype_names[p->dtype], "cores", machine_cores()));
   const char *type = json_string_value(json_object_get(answer, "type"));
   const char *error = json_string_value(json_object_get(answer, "error"));
   FILE *file = type ? fopen(c, "rb") : NULL;

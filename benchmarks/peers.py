@@ -1,4 +1,4 @@
-"""ONNX Runtime or OpenVINO, driven by onnxc-bench: a line of JSON in, a line of JSON out; see impl_python.c.
+"""ONNX Runtime or OpenVINO, driven by onnxc-bench (impl_python.c) or models.py: a line of JSON in, a line of JSON out.
 
 The session, its inputs and its outputs are made once; a window only runs it. The call from Python costs some ten
 microseconds a run, which is part of what is measured.
@@ -9,6 +9,19 @@ import sys
 import time
 
 
+ORT_TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(int32)": "int32",
+             "tensor(int64)": "int64", "tensor(bool)": "bool"}
+
+
+def read(file, types, type, shape):
+    """An input: .npy says its shape, raw bytes have the one that the model declares."""
+    if file.endswith(".npy"):
+        return np.load(file)
+    if type not in types:
+        raise ValueError("not offered: " + type)
+    return np.fromfile(file, types[type]).reshape(shape)
+
+
 class OnnxRuntime:
     def __init__(self):
         import onnxruntime
@@ -16,8 +29,8 @@ class OnnxRuntime:
         self.ort = onnxruntime
         self.version = onnxruntime.__version__
 
-    def open(self, model, files, cores):
-        ort = self.ort
+    def open(self, job):
+        ort, cores = self.ort, job["cores"]
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = len(cores)
@@ -25,20 +38,19 @@ class OnnxRuntime:
         if len(cores) > 1:  # the calling thread is one of them; processors count from 1
             affinities = ";".join(str(core + 1) for core in cores[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", affinities)
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
         binding = session.io_binding()
-        types = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int8)": "int8"}
         for spec in session.get_inputs():
-            if spec.type not in types:
-                raise ValueError("not offered: " + spec.type)
-            values = np.fromfile(files[spec.name], types[spec.type]).reshape(spec.shape)
+            values = read(job["inputs"][spec.name], ORT_TYPES, spec.type, spec.shape)
             binding.bind_ortvalue_input(spec.name, ort.OrtValue.ortvalue_from_numpy(values))
-        spec = session.get_outputs()[0]
-        output_types = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int32)": np.int32}
-        output = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, output_types[spec.type])
-        binding.bind_ortvalue_output(spec.name, output)
+        for spec in session.get_outputs():  # in memory of their own where their shape is known before a run
+            if all(isinstance(d, int) for d in spec.shape) and spec.type in ORT_TYPES:
+                output = ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, np.dtype(ORT_TYPES[spec.type]).type)
+                binding.bind_ortvalue_output(spec.name, output)
+            else:
+                binding.bind_output(spec.name)
         os.sched_setaffinity(0, {cores[0]})
-        return (lambda: session.run_with_iobinding(binding)), (lambda: output.numpy())
+        return (lambda: session.run_with_iobinding(binding)), (lambda: binding.get_outputs()[0].numpy())
 
 
 class OpenVino:
@@ -48,21 +60,26 @@ class OpenVino:
         self.ov = openvino
         self.version = openvino.__version__.split("-")[0]
 
-    def open(self, model, files, cores):
-        ov = self.ov
+    def open(self, job):
+        ov, cores = self.ov, job["cores"]
         config = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": len(cores),
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": "bf16" if self.dtype == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if job["dtype"] == "bf16" else "f32",
         }
+        model = ov.Core().read_model(job["model"])
+        arrays = {name: np.load(file) for name, file in job["inputs"].items() if file.endswith(".npy")}
+        if arrays:
+            model.reshape({name: list(values.shape) for name, values in arrays.items()})
         compiled = ov.Core().compile_model(model, "CPU", config)
         request = compiled.create_infer_request()
         for port in compiled.inputs:
             stored = "uint16" if port.element_type == ov.Type.bf16 else port.element_type.to_dtype()
-            values = np.fromfile(files[port.any_name], stored)
+            file = next(job["inputs"][name] for name in port.names if name in job["inputs"])
+            values = np.load(file) if file.endswith(".npy") else np.fromfile(file, stored)
             tensor = ov.Tensor(port.element_type, port.shape)
-            np.copyto(tensor.data.reshape(-1).view(stored), values)
+            np.copyto(tensor.data.reshape(-1).view(stored), values.reshape(-1))
             request.set_tensor(port, tensor)
         bf16 = compiled.outputs[0].element_type == ov.Type.bf16
 
@@ -97,11 +114,12 @@ def main():
                 answer = {"version": peer.version}
             elif "open" in request:
                 job = request["open"]
-                peer.dtype, peer.result_is_bf16 = job["dtype"], False
-                run, result = peer.open(job["model"], {"a": job["a"], "b": job["b"]}, job["cores"])
+                peer.result_is_bf16 = False
+                run, result = peer.open(job)
                 run()
                 values = np.ascontiguousarray(result())
-                values.tofile(job["c"])
+                if "result" in job:
+                    values.tofile(job["result"])
                 answer = {"type": "bfloat16" if peer.result_is_bf16 else str(values.dtype)}
                 estimate = measure(run, 0, 0)
                 if estimate < 0.1:
