@@ -7,7 +7,7 @@
  *
  * Halo. A sum over guarded loads, sum(select(in range, x[..], 0) * w), reads plain memory if x has a border of zeros. A
  * value that this program computes gets the border where it is written; for others (inputs, views) a relayout makes a
- * copy. The guard then goes away.
+ * copy: in the order that its user wants, or, of a few channels, as they are. The guard then goes away.
  *
  * needs: roles      gives: layouts      breaks: nothing
  */
@@ -17,11 +17,13 @@
 
 #include <string.h>
 
+enum { FEW_CHANNELS = 4 };
+
 typedef struct layouter {
   onnxc_graph *graph;
   onnxc_order order; /* the new program */
-  bool *plain;                 /* by value: must keep the default layout without a halo */
-  bool *binds;                 /* by value: a run reads its elements to bind symbols, in row major order */
+  bool *plain;       /* by value: must keep the default layout without a halo */
+  bool *binds;       /* by value: a run reads its elements to bind symbols, in row major order */
 } layouter;
 
 /* ---- storage order ---- */
@@ -282,6 +284,22 @@ static void choose_orders(layouter *l) {
 
 /* ---- halos ---- */
 
+/* The first layer's f32 channels: its elements are broadcast one by one, from anywhere, and rows are copied as they
+ * are much faster than with the channels brought together. (Dot products want those together.) */
+static bool reads_few_channels(const onnxc_graph *graph, const onnxc_compute *compute, onnxc_value value) {
+  int64_t channels = 1, extent;
+  bool n = false;
+  for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
+    n |= compute->contraction.role[k] == ONNXC_ROLE_N;
+    if (compute->contraction.role[k] != ONNXC_ROLE_K)
+      continue;
+    if (!onnxc_dim_is_const(&graph->dims, compute->extents[k], &extent) || extent > FEW_CHANNELS)
+      return false;
+    channels *= extent;
+  }
+  return n && channels <= FEW_CHANNELS && onnxc_value_of(graph, value)->dtype == ONNXC_F32;
+}
+
 static bool can_have_halo(const layouter *l, onnxc_value value) {
   const onnxc_value_info *info = onnxc_value_of(l->graph, value);
   if (!info->producer.i || l->plain[value.i])
@@ -426,7 +444,7 @@ static void give_halos(layouter *l) {
         uint32_t perm[ONNXC_MAX_RANK] = {0};
         const onnxc_compute *compute = onnxc_node_of(graph, handle)->compute;
         if (layout.num_axes == 0 && compute->contraction.valid && rank == compute->num_parallel &&
-            order_of_contraction(&graph->exprs, compute, perm))
+            !reads_few_channels(graph, compute, value) && order_of_contraction(&graph->exprs, compute, perm))
           layout = layout_of_perm(rank, perm);
         widen(&layout, rank, &halo);
         value = relayout(l, value, &layout);

@@ -42,6 +42,18 @@ static uint32_t widest(const model *m) {
   return bytes > 8 ? 8 : bytes;
 }
 
+/* The index that fills the gaps between the lanes of a store along `vec` (2 or 4 rows, then interleaved in registers);
+ * -1 if there is none. Maps only. */
+static int fills_gaps(const model *m, const onnxc_access *store, int vec) {
+  int64_t gap = vec >= 0 ? store->stride[vec] : 0;
+  if (!store->store || m->compute->num_reduce || m->compute->num_results != 1 || (gap != 2 && gap != 4))
+    return -1;
+  for (uint32_t k = 0; k < m->compute->num_parallel; k++)
+    if ((int)k != vec && store->stride[k] == 1 && m->known[k] && m->extent[k] == gap)
+      return (int)k;
+  return -1;
+}
+
 static double access_cost(const model *m, const onnxc_access *access, int vec) {
   if (vec < 0)
     return 1;
@@ -52,7 +64,7 @@ static double access_cost(const model *m, const onnxc_access *access, int vec) {
   int64_t stride = llabs(access->stride[vec]);
   if (stride <= 1)
     return access->stride[vec] == 1 ? 1 : 2;
-  if (stride <= 4 && !access->store)
+  if ((stride <= 4 && !access->store) || fills_gaps(m, access, vec) >= 0)
     return (double)stride + 1;
   return m->lanes * (access->store ? 1.2 : 0.9) + 2;
 }
@@ -104,8 +116,9 @@ static int choose_vec(const model *m) {
   int best = -1;
   int64_t kr;
   for (uint32_t k = 0; k < m->compute->num_parallel; k++)
-    if (m->compute->contraction.role[k] == ONNXC_ROLE_N && panel_width(m, (int)k, &kr) && kr > 1)
-      return (int)k; /* packed for dot products */
+    if (m->compute->contraction.role[k] == ONNXC_ROLE_N && panel_width(m, (int)k, &kr) &&
+        (!m->known[k] || m->extent[k] > 1 || kr > 1))
+      return (int)k; /* packed for that */
   double least = box_cost(m, -1);
   for (uint32_t k = 0; k < m->num_indices; k++) {
     if ((k >= m->compute->num_parallel && !m->free_order) || (m->known[k] && m->extent[k] < 2))
@@ -182,6 +195,14 @@ static int choose_square(const model *m, int vec) {
   return -1;
 }
 
+/* The index whose points a store along vec leaves room for. */
+static int choose_interleaved(const model *m, int vec) {
+  int row = -1;
+  for (uint32_t a = 0; a < m->num_accesses && row < 0; a++)
+    row = m->accesses[a].store ? fills_gaps(m, &m->accesses[a], vec) : -1;
+  return row;
+}
+
 static void choose_tile(const model *m, onnxc_schedule *s) {
   bool product = is_product(m);
   bool along_reduction = s->vec >= (int)m->compute->num_parallel;
@@ -192,6 +213,11 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   s->kr = 1;
   s->unroll = 4;
   if (m->compute->num_reduce == 0) {
+    s->row = (int8_t)choose_interleaved(m, s->vec);
+    if (s->row >= 0) {
+      s->rows = (uint16_t)m->extent[s->row];
+      return;
+    }
     s->row = (int8_t)choose_square(m, s->vec);
     s->rows = (uint16_t)(s->row >= 0 ? m->lanes : 1);
     if (s->row < 0)
