@@ -120,6 +120,8 @@ LLVMValueRef onnxc_compose_load(compose *c, node *n, uint32_t row, uint32_t vec,
 /* Element [i0..] of a result at a point; as onnxc_compose_load. */
 LLVMValueRef onnxc_compose_load_result(compose *c, uint32_t result, uint32_t row, uint32_t vec);
 void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec, LLVMValueRef value);
+/* The same for all rows of a vector column at once, if they fill a piece of memory together; false if not. */
+bool onnxc_compose_store_rows(compose *c, uint32_t result, uint32_t vec, const LLVMValueRef *values);
 
 /* kr elements from the load's on in 32 bits: a vector of i32, or a scalar where the lanes do not differ. Of a scalar's
  * only the first c->count are read, the others are 0. */
@@ -145,6 +147,15 @@ void onnxc_compose_dot(compose *c);
 bool onnxc_compose_transposes(const compose *c, int64_t bytes);
 /* v[lane], each along the rows, becomes v[row], each along the lanes; all are of `lanes` elements. */
 void onnxc_compose_transpose(compose *c, LLVMValueRef *v, int64_t bytes);
+
+/* ---- compose_interleave.c ---- */
+
+enum { MAX_INTERLEAVED = 4 }; /* rows */
+
+/* May this tile's rows be interleaved? As many as can be, in full. */
+bool onnxc_compose_interleaves(const compose *c);
+/* rows[r], lanes far apart by the number of rows, become as many vectors of consecutive elements. */
+void onnxc_compose_interleave(compose *c, LLVMValueRef *rows);
 
 /* ---- compose_guard.c ---- */
 

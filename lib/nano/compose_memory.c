@@ -473,6 +473,42 @@ LLVMValueRef onnxc_compose_load_result(compose *c, uint32_t result, uint32_t row
                  !c->vec_reduces && vec == c->tile_vecs - 1 ? c->tail : NULL);
 }
 
+static void contiguous_store(compose *c, const place *p, LLVMValueRef value, LLVMValueRef at, LLVMValueRef mask) {
+  LLVMTypeRef type = LLVMTypeOf(value);
+  if (mask)
+    onnxc_gen_intrinsic(c->gen, "llvm.masked.store", 2, (LLVMTypeRef[]){type, c->gen->ptr}, 4,
+                        (LLVMValueRef[]){value, at, alignment(c, p), mask});
+  else
+    LLVMSetAlignment(LLVMBuildStore(c->gen->nano.builder, value, at), (unsigned)p->bytes);
+}
+
+bool onnxc_compose_store_rows(compose *c, uint32_t result, uint32_t vec, const LLVMValueRef *values) {
+  const place *p = &c->results[result];
+  bool at_tail = c->tail && vec == c->tile_vecs - 1;
+  if (!onnxc_compose_interleaves(c) || (at_tail && !c->valid))
+    return false;
+  uint32_t rows = c->tile_rows;
+  onnxc_dim offset = result_offset(c, result, 0, vec);
+  access a = classify(c, offset);
+  if (a.form != LINEAR || !onnxc_dim_is(c->dims, a.stride, rows))
+    return false;
+  for (uint32_t row = 1; row < rows; row++)
+    if (!onnxc_dim_is(c->dims, onnxc_dim_sub(c->dims, result_offset(c, result, row, vec), offset), row))
+      return false;
+  LLVMValueRef pieces[MAX_INTERLEAVED];
+  for (uint32_t row = 0; row < rows; row++)
+    pieces[row] = to_memory(c, p, values[row]);
+  onnxc_compose_interleave(c, pieces);
+  for (uint32_t k = 0; k < rows; k++) {
+    int64_t left = (int64_t)(at_tail ? c->valid : c->lanes) * rows - (int64_t)k * c->lanes;
+    if (left <= 0)
+      break;
+    LLVMValueRef mask = onnxc_compose_mask(c, onnxc_dim_const(c->dims, left));
+    contiguous_store(c, p, pieces[k], address(c, p, onnxc_dim_addc(c->dims, a.first, (int64_t)k * c->lanes)), mask);
+  }
+  return true;
+}
+
 void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec, LLVMValueRef value) {
   onnxc_gen *gen = c->gen;
   LLVMBuilderRef b = gen->nano.builder;
@@ -485,19 +521,13 @@ void onnxc_compose_store(compose *c, uint32_t result, uint32_t row, uint32_t vec
   }
   access a = classify(c, offset);
   LLVMValueRef tail = vec == c->tile_vecs - 1 ? c->tail : NULL;
-  LLVMTypeRef type = LLVMTypeOf(value);
   if (a.form == LINEAR && onnxc_dim_is(c->dims, a.stride, 1)) {
-    LLVMValueRef at = address(c, p, a.first);
-    if (tail)
-      onnxc_gen_intrinsic(gen, "llvm.masked.store", 2, (LLVMTypeRef[]){type, gen->ptr}, 4,
-                          (LLVMValueRef[]){value, at, alignment(c, p), tail});
-    else
-      LLVMSetAlignment(LLVMBuildStore(b, value, at), (unsigned)p->bytes);
+    contiguous_store(c, p, value, address(c, p, a.first), tail);
     return;
   }
   LLVMValueRef at = lane_addresses(c, p, &a, offset, NULL);
   if (!tail)
     tail = LLVMConstAllOnes(LLVMVectorType(gen->i1, c->lanes));
-  onnxc_gen_intrinsic(gen, "llvm.masked.scatter", 2, (LLVMTypeRef[]){type, LLVMTypeOf(at)}, 4,
+  onnxc_gen_intrinsic(gen, "llvm.masked.scatter", 2, (LLVMTypeRef[]){LLVMTypeOf(value), LLVMTypeOf(at)}, 4,
                       (LLVMValueRef[]){value, at, alignment(c, p), tail});
 }

@@ -358,6 +358,25 @@ static void reduction(compose *c) {
       }
 }
 
+static LLVMValueRef final_value(compose *c, uint32_t j, uint32_t row, uint32_t vec) {
+  return c->stmt->partial ? *acc_at(c, j, row, vec) : fit(c, onnxc_compose_emit(c, c->compute->finish[j], row, vec, 0));
+}
+
+/* A map whose rows may lie between each other in memory: all rows of a vector column at once. */
+static bool store_interleaved(compose *c) {
+  if (c->compute->num_reduce || c->compute->num_results != 1 || !onnxc_compose_interleaves(c))
+    return false;
+  for (uint32_t vec = 0; vec < c->tile_vecs; vec++) {
+    LLVMValueRef values[MAX_INTERLEAVED];
+    for (uint32_t row = 0; row < c->tile_rows; row++)
+      values[row] = final_value(c, 0, row, vec);
+    if (!onnxc_compose_store_rows(c, 0, vec, values))
+      for (uint32_t row = 0; row < c->tile_rows; row++)
+        onnxc_compose_store(c, 0, row, vec, values[row]);
+  }
+  return true;
+}
+
 static void emit_tile(compose *c) {
   uint32_t results = c->compute->num_results;
   onnxc_compose_close(c, 0);
@@ -365,12 +384,13 @@ static void emit_tile(compose *c) {
     c->tile_vecs = c->vecs;
   if (c->compute->num_reduce > 0)
     reduction(c);
+  if (store_interleaved(c))
+    return;
   for (uint32_t row = 0; row < c->tile_rows; row++)
     for (uint32_t vec = 0; vec < c->tile_vecs; vec++) {
       LLVMValueRef values[ONNXC_MAX_RESULTS];
       for (uint32_t j = 0; j < results; j++)
-        values[j] = c->stmt->partial ? *acc_at(c, j, row, vec)
-                                     : fit(c, onnxc_compose_emit(c, c->compute->finish[j], row, vec, 0));
+        values[j] = final_value(c, j, row, vec);
       for (uint32_t j = 0; j < results; j++)
         onnxc_compose_store(c, j, row, vec, values[j]);
     }

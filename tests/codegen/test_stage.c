@@ -302,6 +302,29 @@ Test(stage, transposes) {
   rig_run(r);
 }
 
+/* Rows that lie between each other in the result's memory are interleaved in registers: every remainder of lanes, more
+ * rows than a tile has, a last tile of other rows. */
+Test(stage, interleaves) {
+  BEGIN(r);
+  const onnxc_dtype dtypes[] = {ONNXC_F32, ONNXC_F64, ONNXC_U8, ONNXC_F16, ONNXC_BF16, ONNXC_I64, ONNXC_BOOL};
+  for (uint32_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++)
+    for (uint32_t lanes = 2; lanes <= 16; lanes *= 2)
+      for (int64_t rows = 2; rows <= 5; rows++) {
+        onnxc_compute c = {.num_results = 1};
+        int64_t n = 2 * lanes + 1 + (rows + d) % lanes;
+        rig_extents(r, &c, 2, 0, (int64_t[]){n, rows});
+        onnxc_expr a = rig_at(r, dtypes[d], 0, (int[]){1, 0, -1}), b = rig_at(r, dtypes[d], 1, (int[]){0, -1});
+        c.finish[0] = onnxc_dtype_is_bool(dtypes[d]) ? rig_op(r, ONNXC_EXPR_OR, a, b) : rig_op(r, ONNXC_EXPR_MAX, a, b);
+        uint32_t operands[2] = {rig_tensor(r, dtypes[d], 2, (int64_t[]){rows, n}, NULL),
+                                rig_tensor(r, dtypes[d], 1, (int64_t[]){n}, NULL)};
+        onnxc_schedule s = rig_schedule(&c, 1, rows < 4 ? 2 : 4, 0, 1 + d % 2, lanes, 1);
+        rig_case(r,
+                 onnxc_arena_printf(&r->arena, "%ld rows of %s by %u", (long)rows, onnxc_dtype_name(dtypes[d]), lanes),
+                 &c, operands, 2, NULL, &s);
+      }
+  rig_run(r);
+}
+
 /* Each point of an operand is read before the result in the same place is written. */
 Test(stage, in_place) {
   BEGIN(r);

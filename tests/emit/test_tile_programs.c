@@ -99,7 +99,7 @@ static void compile(bench *b, const char *name, const onnxc_target *target) {
   cr_assert_eq(jit_compile(&b->jit, &b->diag, &module, b->program.target, (uint32_t)b->rt.num_stages, functions),
                ONNXC_OK, "%s: %s", name, b->diag.text);
   b->rt.functions = functions;
-  b->rt.thread_work = 1; /* several threads however small the stages are */
+  b->rt.thread_work = 1;                                          /* several threads however small the stages are */
   b->weights = onnxc_arena_alloc(&b->arena, weights.size + 4096); /* aligned, for it is large */
   for (uint32_t k = 0; k < weights.num_pieces; k++)
     memcpy((char *)b->weights + weights.pieces[k].offset, weights.pieces[k].data, weights.pieces[k].size);
