@@ -161,7 +161,7 @@ bool onnxc_find_product(onnxc_graph *graph, const onnxc_target *target, const on
   uint32_t lanes = onnxc_target_lanes(target, (uint32_t)onnxc_dtype_bytes(acc));
   p->tile = onnxc_target_register_tile(target, p->k_dim >= 0 ? dot : acc, acc, n);
   if (p->n_dim >= 0 && (n < 0 || n * 2 * p->tile.kr > lanes)) /* else most lanes would be idle: rather along k */
-    p->panel = p->tile.vecs * lanes;
+    p->panel = p->tile.vecs * p->tile.lanes;
   else
     p->k_dim = p->a_k_dim = -1;
   p->copy_pays = copy_pays(graph, target, p);

@@ -70,16 +70,20 @@ const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype
   return NULL;
 }
 
+enum { MOST_HALVES = 9 }; /* one less of them brings a tenth */
+
 onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc,
                                                int64_t n) {
   const onnxc_tile_row *row = onnxc_tile_row_for(target, dtype, acc);
-  onnxc_register_tile tile = {4, 2, 4, 1};
+  onnxc_register_tile tile = {4, 2, 4, 1, onnxc_target_lanes(target, (uint32_t)onnxc_dtype_bytes(acc))};
   if (row)
-    tile = (onnxc_register_tile){row->mr, row->nv, row->unroll, row->kr};
-  int64_t lanes = onnxc_target_lanes(target, (uint32_t)onnxc_dtype_bytes(acc));
-  if (n < 0 || n >= lanes * 64)
+    tile = (onnxc_register_tile){row->mr, row->nv, row->unroll, row->kr, tile.lanes};
+  if (n < 0 || n >= (int64_t)tile.lanes * 64)
     return tile;
-  int64_t vectors = (n + lanes - 1) / lanes;
+  int64_t halves = (n + tile.lanes / 2 - 1) / (tile.lanes / 2);
+  if (onnxc_target_halves(target) && halves % 2 == 1 && halves <= MOST_HALVES)
+    tile.lanes /= 2;
+  int64_t vectors = (n + tile.lanes - 1) / tile.lanes;
   if (vectors < 1)
     vectors = 1;
   int64_t panels = (vectors + tile.vecs - 1) / tile.vecs;

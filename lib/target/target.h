@@ -61,10 +61,15 @@ const onnxc_tile_row *onnxc_tile_rows(uint32_t *count);
 onnxc_dtype onnxc_target_factors(onnxc_dtype a, onnxc_dtype b, onnxc_dtype acc);
 /* The best tile row for these types on this CPU; NULL if none. */
 const onnxc_tile_row *onnxc_tile_row_for(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc);
+/* Does the CPU work through halves of registers twice as fast as through whole ones? Then its units are so wide. */
+static inline bool onnxc_target_halves(const onnxc_target *target) {
+  return target->fma_ports == 1 && target->num_vectors >= 32;
+}
 /* The register tile for n columns (n < 0: many): no more vectors than n fills, panels of equal width, and
- * as many rows as the registers left over hold. */
+ * as many rows as the registers left over hold. Vectors are halves of registers where those waste fewer lanes and cost
+ * half as much. */
 typedef struct onnxc_register_tile {
-  uint32_t rows, vecs, unroll, kr;
+  uint32_t rows, vecs, unroll, kr, lanes;
 } onnxc_register_tile;
 onnxc_register_tile onnxc_target_register_tile(const onnxc_target *target, onnxc_dtype dtype, onnxc_dtype acc,
                                                int64_t n);

@@ -34,7 +34,7 @@ typedef struct model {
   double depth;                 /* steps of the whole reduction */
   double task_rows, task_columns, part;
   double operations, latency;     /* of a step of one accumulator: instructions; clocks until the next */
-  double ports;                   /* operations begun in a clock */
+  double ports, load_ports;       /* operations and loads begun in a clock */
   double splats, vectors, own;    /* loads of a step: each row's, each vector's, each accumulator's */
   double converts;                /* of a step's vectors */
   double row_bytes, column_bytes; /* of a row and of a column of the factors, a step */
@@ -112,9 +112,12 @@ static void choose_mechanism(const onnxc_tile_program *program, model *m) {
   uint32_t kr = m->stmt->schedule.kr > 1 ? m->stmt->schedule.kr : 1;
   bool bytes = m->stmt->compute->acc_dtype[0] == ONNXC_I32;
   uint32_t dots = bytes ? target->int8_dots : target->bf16_dots;
+  uint32_t whole = onnxc_target_lanes(target, (uint32_t)onnxc_dtype_bytes(m->stmt->compute->acc_dtype[0]));
+  bool half = m->stmt->schedule.lanes * 2u <= whole && onnxc_target_halves(target);
   bool composed = kr > 1 && !dots;
   m->operations = !composed ? 1 : bytes ? 3 : 2;
-  m->ports = kr > 1 && dots ? dots : target->fma_ports;
+  m->ports = (kr > 1 && dots ? dots : target->fma_ports) * (half ? 2 : 1);
+  m->load_ports = target->load_ports * (half ? 2 : 1);
   m->latency = composed ? (bytes ? 2 : 2 * target->fma_latency) : target->fma_latency;
 }
 
@@ -188,11 +191,10 @@ static void transfer(sums *sum, int level, double bytes) {
 
 /* `tiles` register tiles of rows x vecs through one part of the reduction. */
 static void add_tiles(const model *m, sums *sum, double tiles, double rows, double vecs) {
-  const onnxc_target *target = m->target;
   double accumulators = rows * vecs, steps = tiles * m->part;
   double operations = accumulators * m->operations + vecs * m->converts;
   double loads = rows * m->splats + vecs * m->vectors + accumulators * m->own;
-  double busy = operations / m->ports, loading = loads / target->load_ports;
+  double busy = operations / m->ports, loading = loads / m->load_ports;
   double waiting = m->latency; /* each accumulator's sums follow each other */
   sum->work += steps * fmax(busy, fmax(loading, waiting));
   sum->loads += steps * fmax(0, loading - fmax(busy, waiting));

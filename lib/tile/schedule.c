@@ -211,6 +211,7 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
     vectors = 4;
   s->rows = s->vecs = 1;
   s->kr = 1;
+  s->lanes = (uint16_t)(s->vec < 0 ? 1 : m->lanes);
   s->unroll = 4;
   if (m->compute->num_reduce == 0) {
     s->row = (int8_t)choose_interleaved(m, s->vec);
@@ -243,6 +244,7 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
     s->rows = (uint16_t)tile.rows;
     s->vecs = (uint16_t)tile.vecs;
     s->unroll = (uint16_t)tile.unroll;
+    s->lanes = (uint16_t)tile.lanes;
   } else {
     s->vecs = (uint16_t)at_most(vectors, s->row >= 0 ? 2 : 4);
     s->rows = (uint16_t)(s->row >= 0 ? (s->vecs == 1 ? 8 : 5) : 1);
@@ -279,7 +281,7 @@ static void choose_order(const model *m, onnxc_schedule *s) {
         weight[k] = llabs(access->stride[k]);
   }
   if (is_product(m) && s->row >= 0 && s->vec >= 0 && s->vec < (int)c->num_parallel) {
-    double panel = (double)s->vecs * m->lanes * (double)onnxc_dtype_bytes(c->acc_dtype[0]);
+    double panel = (double)s->vecs * s->lanes * (double)onnxc_dtype_bytes(c->acc_dtype[0]);
     for (uint32_t k = c->num_parallel; k < m->num_indices; k++)
       panel *= (double)m->extent[k];
     bool panel_stays = panel <= (double)m->target->l1_bytes / 2; /* then the rows run inside of it */
@@ -327,7 +329,6 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt) {
   onnxc_schedule *s = &stmt->schedule;
   *s = (onnxc_schedule){.row = -1, .vec = (int8_t)choose_vec(&m)};
   choose_tile(&m, s);
-  s->lanes = (uint16_t)(s->vec < 0 ? 1 : m.lanes);
   if (s->vec < 0)
     s->vecs = 1;
   choose_order(&m, s);

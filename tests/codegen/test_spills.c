@@ -59,8 +59,7 @@ static onnxc_expr finish(rig *r, const kind *k, onnxc_expr acc) {
 /* A x B in panels, of whole tiles and one edge each way. */
 static void add_product(rig *r, const kind *t, const onnxc_register_tile *tile) {
   onnxc_exprs *pool = &r->graph.exprs;
-  uint32_t lanes = onnxc_target_lanes(r->program.target, (uint32_t)onnxc_dtype_bytes(t->acc));
-  int64_t width = (int64_t)tile->vecs * lanes, m = 3 * tile->rows + 1, n = 2 * width - 3, k = 256;
+  int64_t width = (int64_t)tile->vecs * tile->lanes, m = 3 * tile->rows + 1, n = 2 * width - 3, k = 256;
   const char *panels = t->kr > 1 ? onnxc_arena_printf(&r->arena, "[1 0 1:%u 0:%u]", (unsigned)width, t->kr)
                                  : onnxc_arena_printf(&r->arena, "[1 0 1:%u]", (unsigned)width);
   onnxc_compute c = {0};
@@ -73,7 +72,7 @@ static void add_product(rig *r, const kind *t, const onnxc_register_tile *tile) 
   uint32_t operands[3] = {rig_tensor(r, t->a, 2, (int64_t[]){m, k}, NULL),
                           rig_tensor(r, t->b, 2, (int64_t[]){k, n}, panels),
                           rig_tensor(r, t->requantized ? ONNXC_F32 : t->acc, 1, (int64_t[]){n}, NULL)};
-  onnxc_schedule s = rig_schedule(&c, 0, tile->rows, 1, tile->vecs, lanes, tile->unroll);
+  onnxc_schedule s = rig_schedule(&c, 0, tile->rows, 1, tile->vecs, tile->lanes, tile->unroll);
   s.kr = (uint8_t)t->kr;
   rig_case(r, onnxc_arena_printf(&r->arena, "%s_%ux%u", t->name, tile->rows, tile->vecs), &c, operands, 3, NULL, &s);
 }
@@ -152,6 +151,11 @@ Test(spills, narrow_tiles) {
       for (uint32_t vecs = 1; vecs < widest; vecs++, done++) {
         onnxc_register_tile tile = tile_of(&targets[t], &kinds[k], vecs * lanes);
         cr_expect_eq(tile.vecs, vecs);
+        check(&targets[t], &kinds[k], &tile);
+      }
+      for (int64_t halves = 1; onnxc_target_halves(&targets[t]) && halves < 8; halves += 2, done++) {
+        onnxc_register_tile tile = tile_of(&targets[t], &kinds[k], halves * lanes / 2);
+        cr_expect_eq(tile.lanes, lanes / 2);
         check(&targets[t], &kinds[k], &tile);
       }
     }
