@@ -1,10 +1,11 @@
 """Measures whole models with onnxc, ONNX Runtime and OpenVINO in turn; see the script `models`.
 
-One JSON object a line: model, precision, threads, impl, version, ms (the median over the rounds), rounds (each round's
+One JSON object a line: model, precision, threads, cpu, date, impl, version, ms (the median over the rounds), rounds (each round's
 ms), or error; for onnxc also gflops, share_of_peak, load (seconds), peak_memory_bytes. A round gives each implementation
 some windows of about 50 ms, another one first each time, and takes their median.
 """
 import argparse
+import datetime
 import json
 import os
 import statistics
@@ -20,8 +21,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SHAPES = {"ppocr_det": {"x": [1, 3, 640, 640]}, "ppocr_cls": {"x": [1, 3, 48, 192]}}
 
 
-def shared_shape(model, name):
-    """The shape of an input in the test data beside the model, if there is any."""
+def cpu_name():
+    """The processor, with its family and model: virtual machines often hide the name."""
+    with open("/proc/cpuinfo") as lines:
+        facts = dict(line.split(":", 1) for line in lines.read().split("\n\n")[0].split("\n") if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    return f"{facts.get('model name')} (family {facts.get('cpu family')}, model {facts.get('model')})"
+
+
+def shared_input(model, name):
+    """The input in the test data beside the model, if there is any."""
     folder = os.path.join(os.path.dirname(model), "test_data_set_0")
     if not os.path.isdir(folder):
         return None
@@ -33,7 +42,7 @@ def shared_shape(model, name):
             with open(os.path.join(folder, file), "rb") as data:
                 tensor.ParseFromString(data.read())
             if tensor.name == name:
-                return list(tensor.dims)
+                return onnx.numpy_helper.to_array(tensor)
     return None
 
 
@@ -44,10 +53,13 @@ def make_inputs(name, model, folder):
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     rng, files = np.random.default_rng(0), {}
     for k, spec in enumerate(session.get_inputs()):
-        shape = SHAPES.get(name, {}).get(spec.name) or shared_shape(model, spec.name)
-        shape = shape or [d if isinstance(d, int) and d > 0 else 1 for d in spec.shape]
-        kind = TYPES[spec.type]
-        values = rng.standard_normal(shape) if kind == np.float32 else rng.integers(0, 9, shape)
+        given, kind = shared_input(model, spec.name), TYPES[spec.type]
+        shape = [d if isinstance(d, int) and d > 0 else 1 for d in spec.shape]
+        shape = SHAPES.get(name, {}).get(spec.name) or (list(given.shape) if given is not None else shape)
+        if kind == np.float32:
+            values = rng.standard_normal(shape)
+        else:  # sizes, rates and indices mean something
+            values = given if given is not None else rng.integers(0, 9, shape)
         files[spec.name] = os.path.join(folder, f"{name}-{k}.npy")
         np.save(files[spec.name], values.astype(kind))
     return files
@@ -108,7 +120,8 @@ def measure(args, name, model, threads, cores, folder):
     inputs = make_inputs(name, model, folder)
     impls, rows = {}, {}
     for impl in args.impls:
-        row = rows[impl] = {"model": name, "precision": args.precision, "threads": threads, "impl": impl}
+        row = rows[impl] = {"model": name, "precision": args.precision, "threads": threads, "cpu": cpu_name(),
+                            "date": datetime.date.today().isoformat(), "impl": impl}
         try:
             if impl == "onnxc":
                 impls[impl] = Onnxc(args.onnxc, model, inputs, threads, args.precision)
