@@ -176,7 +176,7 @@ typedef struct point {
 
 /* The scores' indices, where row dim d stands at 0 unless it is in `walked`; the key is index `key`. */
 static point point_at(attention *a, uint32_t walked, uint32_t key) {
-  onnxc_expr at[4];
+  onnxc_expr at[4] = {{0}};
   for (uint32_t d = 0; d + 1 < a->rank; d++)
     at[d] = walked >> d & 1 ? e_index(a->pool, d) : e_int(a->pool, 0);
   point p = {.batch = at[BATCH], .head = at[HEAD], .query = at[a->rank - 2], .key = e_index(a->pool, key)};
@@ -427,7 +427,7 @@ onnxc_status onnxc_import_Attention(onnxc_importer *in) {
   attention a = {.in = in, .graph = in->graph, .pool = &in->graph->exprs};
   if (!read_operands(&a) || !read_mask(&a))
     return failed(in);
-  int64_t mode = onnxc_import_int(in, "qk_matmul_output_mode", 0), size;
+  int64_t mode = onnxc_import_int(in, "qk_matmul_output_mode", 0), size = 1;
   if (mode < 0 || mode > 3)
     return onnxc_import_error(in, ONNXC_BAD_INPUT, "qk_matmul_output_mode %lld", (long long)mode);
   if (a.left < -1 || a.right < -1)
@@ -450,7 +450,7 @@ onnxc_status onnxc_import_Attention(onnxc_importer *in) {
   scores = add_bias(&a, scores);
   if (mode == 2)
     ONNXC_TRY(bind_scores(&a, scores));
-  onnxc_value p;
+  onnxc_value p = {0};
   ONNXC_TRY(probabilities(&a, scores, &p));
   if (!p.i)
     return failed(in);

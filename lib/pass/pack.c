@@ -166,16 +166,26 @@ static void pack_node(packer *s, onnxc_node handle) {
   pack(s, handle, p.compute->contraction.a, &layout);
 }
 
+static uint32_t row_group(const onnxc_graph *graph, onnxc_node node) {
+  const onnxc_compute *compute = onnxc_node_of(graph, node)->compute;
+  return compute ? compute->row_group : 0;
+}
+
 onnxc_status onnxc_pass_pack(onnxc_graph *graph, const onnxc_pass_options *options) {
   packer p = {.graph = graph, .target = options->target};
   if (!p.target)
     return onnxc_error(graph->diag, ONNXC_USAGE, "pass pack needs a target");
   p.uses = onnxc_graph_count_uses(graph, graph->arena);
   uint32_t length = graph->order.length;
-  for (uint32_t k = 0; k < length; k++) {
-    onnxc_node node = graph->order.data[k];
-    pack_node(&p, node);
-    ONNXC_PUSH(graph->arena, p.order, node);
+  for (uint32_t k = 0; k < length;) {
+    uint32_t end = k + 1; /* nothing comes between the nodes of a row group */
+    while (end < length && row_group(graph, graph->order.data[k]) &&
+           row_group(graph, graph->order.data[end]) == row_group(graph, graph->order.data[k]))
+      end++;
+    for (uint32_t n = k; n < end; n++)
+      pack_node(&p, graph->order.data[n]);
+    for (; k < end; k++)
+      ONNXC_PUSH(graph->arena, p.order, graph->order.data[k]);
   }
   graph->order = p.order;
   return ONNXC_OK;

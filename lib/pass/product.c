@@ -140,7 +140,7 @@ static bool has_halo(const onnxc_value_info *value) {
 bool onnxc_find_product(onnxc_graph *graph, const onnxc_target *target, const onnxc_node_info *node,
                         onnxc_dtype b_dtype, onnxc_product *p) {
   const onnxc_compute *c = node->compute;
-  if (node->op != ONNXC_OP_COMPUTE || !c->contraction.valid || c->num_results != 1 || c->row_group ||
+  if (node->op != ONNXC_OP_COMPUTE || !c->contraction.valid || c->num_results != 1 ||
       c->contraction.a == c->contraction.b)
     return false;
   onnxc_value a = node->inputs[c->contraction.a], b = node->inputs[c->contraction.b];

@@ -63,10 +63,36 @@ bool onnxc_contraction_factors(onnxc_exprs *pool, const onnxc_compute *compute, 
   return true;
 }
 
+/* Fills roles, a and b. False if no index is contracted. */
+static bool set_roles(const onnxc_exprs *pool, onnxc_compute *compute, const onnxc_factor *a, const onnxc_factor *b) {
+  onnxc_contraction *c = &compute->contraction;
+  uint32_t in_a = onnxc_expr_indices(pool, a->load), in_b = onnxc_expr_indices(pool, b->load);
+  uint32_t parallel = (1u << compute->num_parallel) - 1;
+  const onnxc_expr_node *load = onnxc_exprs_node(pool, a->load);
+  bool contracts = false;
+  for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
+    uint32_t bit = 1u << k;
+    if (k < compute->num_parallel) {
+      c->role[k] = (in_a & bit) && (in_b & bit) ? ONNXC_ROLE_BATCH : (in_b & bit) ? ONNXC_ROLE_N : ONNXC_ROLE_M;
+      continue;
+    }
+    c->role[k] = ONNXC_ROLE_K;
+    contracts = contracts || ((in_a & bit) && (in_b & bit));
+    for (uint32_t d = 0; d < load->num_args; d++) {
+      uint32_t used = onnxc_expr_indices(pool, load->args[d]);
+      if ((used & bit) && (used & parallel & ~in_b)) /* beside a batch index only (channels of a group): still k */
+        c->role[k] = ONNXC_ROLE_WINDOW;
+    }
+  }
+  c->a = (uint32_t)load->imm;
+  c->b = (uint32_t)onnxc_exprs_node(pool, b->load)->imm;
+  c->valid = contracts;
+  return contracts;
+}
+
 bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, const onnxc_value *inputs) {
   onnxc_exprs *pool = &graph->exprs;
-  onnxc_contraction *c = &compute->contraction;
-  c->valid = false;
+  compute->contraction.valid = false;
   if (compute->num_results != 1 || compute->num_reduce == 0 ||
       onnxc_compute_combiner(pool, compute, 0) != ONNXC_EXPR_ADD)
     return false;
@@ -82,28 +108,15 @@ bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, con
                       onnxc_value_is_constant(graph, inputs[operand[1]])};
   if (constant[0] != constant[1])
     a = constant[0] ? 1 : 0;
-  uint32_t in_a = onnxc_expr_indices(pool, factor[a].load), in_b = onnxc_expr_indices(pool, factor[1 - a].load);
-  uint32_t parallel = (1u << compute->num_parallel) - 1;
-  bool contracts = false;
-  for (uint32_t k = 0; k < compute->num_parallel + compute->num_reduce; k++) {
-    uint32_t bit = 1u << k;
-    if (k < compute->num_parallel) {
-      c->role[k] = (in_a & bit) && (in_b & bit) ? ONNXC_ROLE_BATCH : (in_b & bit) ? ONNXC_ROLE_N : ONNXC_ROLE_M;
-      continue;
-    }
-    c->role[k] = ONNXC_ROLE_K;
-    contracts = contracts || ((in_a & bit) && (in_b & bit));
-    const onnxc_expr_node *load = onnxc_exprs_node(pool, factor[a].load);
-    for (uint32_t d = 0; d < load->num_args; d++) {
-      uint32_t used = onnxc_expr_indices(pool, load->args[d]);
-      if ((used & bit) && (used & parallel & ~in_b)) /* beside a batch index only (channels of a group): still k */
-        c->role[k] = ONNXC_ROLE_WINDOW;
-    }
+  return set_roles(pool, compute, &factor[a], &factor[1 - a]);
+}
+
+void onnxc_contraction_orient(onnxc_exprs *pool, onnxc_compute *compute, uint32_t a) {
+  onnxc_factor factor[2];
+  if (match_product(pool, compute, factor)) {
+    int first = onnxc_exprs_node(pool, factor[0].load)->imm == (int64_t)a ? 0 : 1;
+    set_roles(pool, compute, &factor[first], &factor[1 - first]);
   }
-  c->a = operand[a];
-  c->b = operand[1 - a];
-  c->valid = contracts;
-  return contracts;
 }
 
 onnxc_status onnxc_pass_recognise(onnxc_graph *graph, const onnxc_pass_options *options) {

@@ -21,4 +21,7 @@ bool onnxc_contraction_factors(onnxc_exprs *pool, const onnxc_compute *compute, 
  * is constant: that one is b. */
 bool onnxc_recognise_contraction(onnxc_graph *graph, onnxc_compute *compute, const onnxc_value *inputs);
 
+/* The same contraction with operand `a` as its first factor: which one is b is a matter of how they are read. */
+void onnxc_contraction_orient(onnxc_exprs *pool, onnxc_compute *compute, uint32_t a);
+
 #endif

@@ -134,17 +134,29 @@ static void cut_product(cutter *c) {
   }
 }
 
-static void cut_panels_product(cutter *c, const onnxc_blocks *blocks) {
-  onnxc_schedule *s = &c->stmt->schedule;
-  for (uint32_t k = 0; k < c->stmt->compute->num_parallel; k++)
-    c->block[k] = (int)k == s->row ? blocks->rows : (int)k == s->vec ? blocks->columns : 1;
+static void walk_panels(onnxc_stmt *stmt, const onnxc_blocks *blocks) {
+  onnxc_schedule *s = &stmt->schedule;
   if (s->row >= 0)
-    rows_inside(s, c->stmt->compute->num_parallel);
-  if (s->row >= 0 && !c->known[s->row]) /* whole tiles, for block_step() */
-    c->block[s->row] = (blocks->rows + s->rows - 1) / s->rows * s->rows;
-  s->ahead_operand = (uint8_t)c->stmt->compute->contraction.b;
+    rows_inside(s, stmt->compute->num_parallel);
+  s->ahead_operand = (uint8_t)stmt->compute->contraction.b;
   s->ahead_bytes = blocks->ahead_bytes;
   s->ahead_lines = blocks->ahead_lines;
+}
+
+static void cut_panels_product(cutter *c, const onnxc_blocks *blocks) {
+  const onnxc_schedule *s = &c->stmt->schedule;
+  for (uint32_t k = 0; k < c->stmt->compute->num_parallel; k++)
+    c->block[k] = (int)k == s->row ? blocks->rows : (int)k == s->vec ? blocks->columns : 1;
+  walk_panels(c->stmt, blocks);
+  if (s->row >= 0 && !c->known[s->row]) /* whole tiles, for block_step() */
+    c->block[s->row] = (blocks->rows + s->rows - 1) / s->rows * s->rows;
+}
+
+void onnxc_grid_schedule_block(onnxc_tile_program *program, onnxc_stmt *stmt) {
+  onnxc_blocks blocks;
+  onnxc_tile_schedule(program, stmt);
+  if (onnxc_product_blocks(program, stmt, &blocks))
+    walk_panels(stmt, &blocks);
 }
 
 static void cut_others(cutter *c) {

@@ -10,6 +10,9 @@ onnxc_stmt *onnxc_grid_loop(onnxc_tile_program *program, onnxc_block *block, onn
 /* Cuts a compute statement's whole index space into tasks: appends the loops and, innermost, the statement with its
  * box and schedule. */
 void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onnxc_stmt *stmt);
+/* The schedule of a statement whose box is a part of a task already; a product with a packed factor walks and fetches
+ * it as one that is cut into tasks does. */
+void onnxc_grid_schedule_block(onnxc_tile_program *program, onnxc_stmt *stmt);
 /* Product of the trip counts of a body's parallel loops. */
 onnxc_dim onnxc_grid_tasks(onnxc_tile_program *program, const onnxc_block *body);
 

@@ -1,7 +1,7 @@
 /* lower.c -- the graph to the tile program: one stage a group.
  *
  *   compute      collapsed (collapse.c), cut into tasks (grid.c), scheduled (schedule.c)
- *   row group    one stage: for each row all its computes in turn, intermediates in scratch
+ *   row group    one stage: for some rows all its computes in turn, intermediates in scratch (rows.c)
  *   relayout     a compute that copies
  *   concat       nothing, where the parts can be written in place (a view each); else a copy a part
  *   reshape      nothing: a view; a flat copy where memory is not ours to share (graph outputs)
@@ -9,29 +9,25 @@
  * A buffer whose layout has a halo or block tails gets a fill stage before its first writer. Every graph output
  * is written by a stage into memory of its own.
  */
+#include "tile/lower.h"
+
 #include "tile/collapse.h"
 #include "tile/grid.h"
 #include "tile/merge.h"
 #include "tile/views.h"
 #include "tile/weave.h"
 
-typedef struct lowerer {
-  onnxc_tile_program *program;
-  onnxc_graph *graph;
-  uint32_t *buffer_of; /* by value */
-  bool *filled;        /* by value: its padding is zeroed, or has none */
-  uint32_t capacity;   /* of the two */
-} lowerer;
+typedef onnxc_lowerer lowerer;
 
 /* ---- stages ---- */
 
-static void add_stage(lowerer *l, const char *name, onnxc_block body) {
+void onnxc_lower_stage(onnxc_lowerer *l, const char *name, onnxc_block body) {
   onnxc_stage stage = {.name = name, .body = body};
   stage.num_tasks = onnxc_grid_tasks(l->program, &body);
   ONNXC_PUSH(l->graph->arena, l->program->stages, stage);
 }
 
-static const char *stage_name(lowerer *l, const char *name, const char *fallback) {
+const char *onnxc_lower_name(onnxc_lowerer *l, const char *name, const char *fallback) {
   return onnxc_arena_printf(l->graph->arena, "%s", name && *name ? name : fallback);
 }
 
@@ -50,7 +46,7 @@ static bool has_padding(const lowerer *l, const onnxc_buffer *buffer) {
 }
 
 /* Zeroes the padding of the memory that `buffer` lies in, once. */
-static void fill_once(lowerer *l, uint32_t buffer) {
+void onnxc_lower_fill(onnxc_lowerer *l, uint32_t buffer) {
   uint32_t root = onnxc_tile_root(l->program, buffer);
   onnxc_buffer *info = &l->program->buffers.data[root];
   if (info->space != ONNXC_SPACE_VALUE || !has_padding(l, info) || l->filled[info->value.i])
@@ -61,7 +57,7 @@ static void fill_once(lowerer *l, uint32_t buffer) {
   fill->num_results = 1;
   fill->results = ONNXC_NEW(l->graph->arena, onnxc_operand);
   fill->results[0].buffer = root;
-  add_stage(l, onnxc_arena_printf(l->graph->arena, "fill_%s", info->name ? info->name : "value"), body);
+  onnxc_lower_stage(l, onnxc_arena_printf(l->graph->arena, "fill_%s", info->name ? info->name : "value"), body);
 }
 
 static onnxc_operand *operands_of(lowerer *l, uint32_t count, const uint32_t *buffers) {
@@ -75,7 +71,7 @@ static onnxc_operand *operands_of(lowerer *l, uint32_t count, const uint32_t *bu
 static void lower_work(lowerer *l, const char *name, onnxc_work *work) {
   onnxc_arena *arena = l->graph->arena;
   for (uint32_t j = 0; j < work->num_results; j++)
-    fill_once(l, work->results[j]);
+    onnxc_lower_fill(l, work->results[j]);
   onnxc_tile_weave(l->program, work);
   onnxc_tile_collapse(l->program, work);
   onnxc_stmt stmt = {.kind = ONNXC_STMT_COMPUTE, .num_operands = work->num_operands, .num_results = work->num_results};
@@ -86,7 +82,7 @@ static void lower_work(lowerer *l, const char *name, onnxc_work *work) {
   stmt.results = operands_of(l, work->num_results, work->results);
   onnxc_block body = {0};
   onnxc_grid_place(l->program, &body, &stmt);
-  add_stage(l, name, body);
+  onnxc_lower_stage(l, name, body);
 }
 
 /* ---- nodes ---- */
@@ -101,7 +97,7 @@ static void lower_compute(lowerer *l, const onnxc_node_info *node) {
     work.operands[k] = buffer_of(l, node->inputs[k]);
   for (uint32_t j = 0; j < node->num_outputs; j++)
     work.results[j] = buffer_of(l, node->outputs[j]);
-  lower_work(l, stage_name(l, node->name, "compute"), &work);
+  lower_work(l, onnxc_lower_name(l, node->name, "compute"), &work);
 }
 
 /* Element by element, both buffers of one logical shape. */
@@ -137,104 +133,9 @@ static void lower_concat(lowerer *l, const onnxc_node_info *node) {
     onnxc_dim extent = onnxc_value_of(l->graph, node->inputs[k])->dims[node->axis];
     uint32_t place = onnxc_tile_part_view(l->program, whole, (uint32_t)node->axis, start, extent);
     if (!onnxc_tile_same_place(l->program, part, place))
-      lower_copy(l, stage_name(l, node->name, "concat"), part, place);
+      lower_copy(l, onnxc_lower_name(l, node->name, "concat"), part, place);
     start = onnxc_dim_add(&l->graph->dims, start, extent);
   }
-}
-
-/* ---- row groups ---- */
-
-static bool used_outside(const lowerer *l, onnxc_value value, uint32_t first, uint32_t last) {
-  const onnxc_graph *graph = l->graph;
-  for (uint32_t k = 0; k < graph->outputs.length; k++)
-    if (graph->outputs.data[k].i == value.i)
-      return true;
-  for (uint32_t n = 0; n < graph->order.length; n++) {
-    const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
-    for (uint32_t k = 0; k < node->num_inputs && (n < first || n >= last); k++)
-      if (node->inputs[k].i == value.i)
-        return true;
-  }
-  return false;
-}
-
-/* A window of one row in scratch memory; 0 when its size is not static. */
-static uint32_t row_window(lowerer *l, onnxc_value value, uint32_t row_rank) {
-  const onnxc_value_info *info = onnxc_value_of(l->graph, value);
-  onnxc_buffer window = {
-      .name = info->name, .space = ONNXC_SPACE_SCRATCH, .dtype = info->dtype, .rank = info->rank, .ring_dim = -1};
-  window.dims = ONNXC_NEW_ARRAY(l->graph->arena, onnxc_dim, info->rank + 1);
-  for (uint32_t d = 0; d < info->rank; d++) {
-    window.dims[d] = d < row_rank ? onnxc_dim_const(&l->graph->dims, 1) : info->dims[d];
-    if (!onnxc_dim_is_const(&l->graph->dims, window.dims[d], NULL))
-      return 0;
-  }
-  return onnxc_tile_add_buffer(l->program, &window);
-}
-
-static uint32_t lower_row_group(lowerer *l, uint32_t first) {
-  onnxc_graph *graph = l->graph;
-  onnxc_arena *arena = graph->arena;
-  const onnxc_compute *head = onnxc_node_of(graph, graph->order.data[first])->compute;
-  uint32_t last = first, row_rank = head->row_rank;
-  while (last < graph->order.length) {
-    const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[last]);
-    if (node->op != ONNXC_OP_COMPUTE || node->compute->row_group != head->row_group)
-      break;
-    last++;
-  }
-  onnxc_dim zero = onnxc_dim_const(&graph->dims, 0), one = onnxc_dim_const(&graph->dims, 1);
-  onnxc_block body = {0}, *inner = &body;
-  onnxc_dim row[ONNXC_MAX_RANK];
-  for (uint32_t d = 0; d < row_rank; d++) {
-    onnxc_stmt *loop = onnxc_grid_loop(l->program, inner, zero, head->extents[d], one);
-    row[d] = onnxc_dim_sym(&graph->dims, loop->iv);
-    inner = &loop->body;
-  }
-  bool *local = ONNXC_NEW_ARRAY(arena, bool, l->capacity);
-  for (uint32_t n = first; n < last; n++) {
-    const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
-    for (uint32_t j = 0; j < node->num_outputs; j++) {
-      uint32_t window = used_outside(l, node->outputs[j], first, last) ? 0 : row_window(l, node->outputs[j], row_rank);
-      local[node->outputs[j].i] = window != 0;
-      if (window)
-        l->buffer_of[node->outputs[j].i] = window;
-      else
-        fill_once(l, l->buffer_of[node->outputs[j].i]);
-    }
-  }
-  const char *name = "rows";
-  for (uint32_t n = first; n < last; n++) {
-    const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
-    onnxc_stmt *stmt = onnxc_tile_stmt(l->program, inner, ONNXC_STMT_COMPUTE);
-    name = node->name ? node->name : name;
-    stmt->compute = node->compute;
-    stmt->num_operands = node->num_inputs;
-    stmt->num_results = node->num_outputs;
-    stmt->operands = ONNXC_NEW_ARRAY(arena, onnxc_operand, node->num_inputs + 1);
-    stmt->results = ONNXC_NEW_ARRAY(arena, onnxc_operand, node->num_outputs + 1);
-    for (uint32_t k = 0; k < node->num_inputs + node->num_outputs; k++) {
-      bool result = k >= node->num_inputs;
-      onnxc_value value = result ? node->outputs[k - node->num_inputs] : node->inputs[k];
-      onnxc_operand *operand = result ? &stmt->results[k - node->num_inputs] : &stmt->operands[k];
-      operand->buffer = buffer_of(l, value);
-      if (!value.i || !local[value.i])
-        continue;
-      operand->origin = ONNXC_NEW_ARRAY(arena, onnxc_dim, onnxc_value_of(graph, value)->rank + 1);
-      for (uint32_t d = 0; d < onnxc_value_of(graph, value)->rank; d++)
-        operand->origin[d] = d < row_rank ? row[d] : zero;
-    }
-    uint32_t indices = node->compute->num_parallel + node->compute->num_reduce;
-    stmt->box_lo = ONNXC_NEW_ARRAY(arena, onnxc_dim, indices + 1);
-    stmt->box_size = ONNXC_NEW_ARRAY(arena, onnxc_dim, indices + 1);
-    for (uint32_t k = 0; k < indices; k++) {
-      stmt->box_lo[k] = k < row_rank ? row[k] : zero;
-      stmt->box_size[k] = k < row_rank ? one : node->compute->extents[k];
-    }
-    onnxc_tile_schedule(l->program, stmt);
-  }
-  add_stage(l, stage_name(l, name, "rows"), body);
-  return last;
 }
 
 /* ---- the program ---- */
@@ -290,7 +191,7 @@ static void copy_outputs(lowerer *l) {
                            .ring_dim = -1};
     graph->outputs.data[k] = copy;
     uint32_t to = onnxc_tile_add_buffer(l->program, &buffer);
-    lower_copy(l, stage_name(l, info.name, "output"), l->buffer_of[value.i], to);
+    lower_copy(l, onnxc_lower_name(l, info.name, "output"), l->buffer_of[value.i], to);
   }
 }
 
@@ -309,19 +210,19 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
     case ONNXC_OP_CONSTANT: break;
     case ONNXC_OP_COMPUTE:
       if (node->compute->row_group) {
-        n = lower_row_group(&l, n);
+        n = onnxc_lower_rows(&l, n);
         continue;
       }
       lower_compute(&l, node);
       break;
     case ONNXC_OP_RELAYOUT:
-      lower_copy(&l, stage_name(&l, node->name, "relayout"), buffer_of(&l, node->inputs[0]),
+      lower_copy(&l, onnxc_lower_name(&l, node->name, "relayout"), buffer_of(&l, node->inputs[0]),
                  buffer_of(&l, node->outputs[0]));
       break;
     case ONNXC_OP_CONCAT: lower_concat(&l, node); break;
     case ONNXC_OP_RESHAPE:
       if (!program->buffers.data[buffer_of(&l, node->outputs[0])].alias)
-        lower_flat_copy(&l, stage_name(&l, node->name, "reshape"), buffer_of(&l, node->inputs[0]),
+        lower_flat_copy(&l, onnxc_lower_name(&l, node->name, "reshape"), buffer_of(&l, node->inputs[0]),
                         buffer_of(&l, node->outputs[0]));
       break;
     default:

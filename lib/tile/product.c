@@ -78,17 +78,16 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   const onnxc_schedule *s = &stmt->schedule;
   int64_t bytes, extent[ONNXC_MAX_INDICES];
   *blocks = (onnxc_blocks){0};
-  if (!c->contraction.valid || c->num_reduce != 1 || s->vec < 0 || s->vec >= (int)c->num_parallel || stmt->resume ||
-      stmt->partial)
+  if (!c->contraction.valid || c->num_reduce != 1 || s->vec < 0 || s->vec >= (int)c->num_parallel)
     return false;
   int64_t width = panel(program, stmt, &bytes);
   if (!width)
     return false;
   bool known[ONNXC_MAX_INDICES];
   for (uint32_t k = 0; k <= c->num_parallel; k++) {
-    known[k] = onnxc_dim_is_const(&program->graph->dims, c->extents[k], &extent[k]);
+    known[k] = onnxc_dim_is_const(&program->graph->dims, stmt->box_size[k], &extent[k]);
     if (!known[k])
-      extent[k] = onnxc_dim_hint(&program->graph->dims, c->extents[k]);
+      extent[k] = onnxc_dim_hint(&program->graph->dims, stmt->box_size[k]);
     extent[k] = extent[k] < 1 ? 1 : extent[k] < MAX_EXTENT ? extent[k] : MAX_EXTENT;
   }
   int64_t rows = s->row >= 0 ? extent[s->row] : 1, depth = extent[c->num_parallel], columns = extent[s->vec];

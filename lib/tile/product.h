@@ -12,7 +12,7 @@ typedef struct onnxc_blocks {
   uint16_t ahead_lines;
 } onnxc_blocks;
 
-/* Blocks for a statement over whole extents with its schedule filled in. False when it is no product over a single
+/* Blocks for a statement's box, its schedule filled in. False when it is no product over a single
  * index whose second factor lies in panels along vec: then there is nothing to decide here. */
 bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *stmt, onnxc_blocks *blocks);
 

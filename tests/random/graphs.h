@@ -11,6 +11,8 @@ void random_graph(onnxc_graph *graph, uint32_t seed);
 void random_product(onnxc_graph *graph, uint32_t seed);
 /* The same for one or two layers between bytes. */
 void random_island(onnxc_graph *graph, uint32_t seed);
+/* The same for one attention. */
+void random_attention(onnxc_graph *graph, uint32_t seed);
 
 /* The generator behind it: 0 .. n-1, and a number in -1 .. 1. */
 typedef struct random_numbers {

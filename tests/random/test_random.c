@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_INPUTS = 4, MAX_OUTPUTS = 8, ROUNDS = 3, FENCE = 64 };
+enum { MAX_INPUTS = 5, MAX_OUTPUTS = 8, ROUNDS = 3, FENCE = 64 };
 
 /* One run: inputs, and what the evaluator makes of them. */
 typedef struct sizes {
@@ -290,3 +290,4 @@ static void check_products(const char *what, void (*make)(onnxc_graph *graph, ui
 
 Test(random, products, .timeout = 600) { check_products("product", random_product); }
 Test(random, islands, .timeout = 600) { check_products("island", random_island); }
+Test(random, attentions, .timeout = 600) { check_products("attention", random_attention); }
