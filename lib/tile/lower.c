@@ -1,6 +1,7 @@
 /* lower.c -- the graph to the tile program: one stage a group.
  *
  *   compute      collapsed (collapse.c), cut into tasks (grid.c), scheduled (schedule.c)
+ *   chain        a pointwise product in one stage with who makes its rows (chain.c)
  *   row group    one stage: for some rows all its computes in turn, intermediates in scratch (rows.c)
  *   relayout     a compute that copies
  *   concat       nothing, where the parts can be written in place (a view each); else a copy a part
@@ -203,6 +204,7 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
   mark_live(&l);
   make_buffers(&l);
   onnxc_tile_place_views(program, l.buffer_of);
+  onnxc_lower_find_chains(&l);
   uint32_t length = graph->order.length;
   for (uint32_t n = 0; n < length;) {
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
@@ -213,7 +215,8 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
         n = onnxc_lower_rows(&l, n);
         continue;
       }
-      lower_compute(&l, node);
+      if (!onnxc_lower_chain(&l, graph->order.data[n]))
+        lower_compute(&l, node);
       break;
     case ONNXC_OP_RELAYOUT:
       lower_copy(&l, onnxc_lower_name(&l, node->name, "relayout"), buffer_of(&l, node->inputs[0]),

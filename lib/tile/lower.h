@@ -10,12 +10,18 @@ typedef struct onnxc_lowerer {
   uint32_t *buffer_of; /* by value */
   bool *filled;        /* by value: its padding is zeroed, or has none */
   uint32_t capacity;   /* of the two */
+  onnxc_node *chained; /* by node: the other one of a chain, or none */
 } onnxc_lowerer;
 
 void onnxc_lower_stage(onnxc_lowerer *l, const char *name, onnxc_block body); /* appended */
 const char *onnxc_lower_name(onnxc_lowerer *l, const char *name, const char *fallback);
 /* Zeroes the padding of the memory that `buffer` lies in, once. */
 void onnxc_lower_fill(onnxc_lowerer *l, uint32_t buffer);
+
+/* Fills in l->chained. tile/chain.c */
+void onnxc_lower_find_chains(onnxc_lowerer *l);
+/* A node of a chain; false if it is none. The stage is made at the second of the two. */
+bool onnxc_lower_chain(onnxc_lowerer *l, onnxc_node node);
 
 /* The row group that begins at order[first]; returns where it ends. tile/rows.c */
 uint32_t onnxc_lower_rows(onnxc_lowerer *l, uint32_t first);

@@ -65,6 +65,7 @@ clean convolutions.ir 1 2
 clean parts.ir 90 2
 clean batched.ir 90 2
 clean attention.ir 1 2
+clean chain.ir 1 1
 clean long_sum.ir 1 1
 clean narrow.ir 600 2
 clean ../tile/matmul.tile 600 2
