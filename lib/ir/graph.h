@@ -93,7 +93,7 @@ typedef struct onnxc_compute {
   onnxc_expr combine[ONNXC_MAX_RESULTS];
   onnxc_expr finish[ONNXC_MAX_RESULTS];
   onnxc_contraction contraction;
-  uint32_t row_group; /* computes of one number (not 0), consecutive in order, run row by row in one stage:
+  uint32_t row_group; /* computes of one number (not 0), consecutive in order, run by blocks of rows in one stage:
                          they share parallel indices 0..row_rank-1, intermediates stay in scratch */
   uint32_t row_rank;
 } onnxc_compute;
