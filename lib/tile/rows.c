@@ -55,12 +55,13 @@ static int64_t row_bytes(const group *g, bool *products) {
   *products = false;
   for (uint32_t n = g->first; n < g->last; n++) {
     const onnxc_compute *c = node_at(g->l, n)->compute;
-    uint32_t end = c->contraction.valid ? c->num_parallel : c->num_parallel + c->num_reduce;
+    bool product = c->contraction.valid && c->contraction.a != c->contraction.b; /* not a sum of squares */
+    uint32_t end = product ? c->num_parallel : c->num_parallel + c->num_reduce;
     int64_t bytes = (int64_t)onnxc_dtype_bytes(c->acc_dtype[0]);
     for (uint32_t k = c->row_rank; k < end && bytes < MAX_EXTENT; k++)
       bytes *= onnxc_rows_weigh(g->l, c->extents[k]);
     most = bytes > most ? bytes : most;
-    *products = *products || c->contraction.valid;
+    *products = *products || product;
   }
   return most;
 }
