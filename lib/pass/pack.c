@@ -155,8 +155,8 @@ static void pack_node(packer *s, onnxc_node handle) {
   onnxc_product p;
   if (node->op != ONNXC_OP_COMPUTE || !node->compute->contraction.valid)
     return;
-  onnxc_dtype b_dtype = onnxc_value_of(graph, node->inputs[node->compute->contraction.b])->dtype;
-  if (!onnxc_find_product(graph, s->target, node, b_dtype, &p) || (!p.constant_b && !p.copy_pays))
+  if (!onnxc_find_product(graph, s->target, node, ONNXC_DTYPE_NONE, ONNXC_DTYPE_NONE, &p) ||
+      (!p.constant_b && !p.copy_pays))
     return;
   onnxc_layout layout = layout_of_b(&p);
   pack(s, handle, p.compute->contraction.b, &layout);

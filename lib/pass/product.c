@@ -138,7 +138,7 @@ static bool has_halo(const onnxc_value_info *value) {
 }
 
 bool onnxc_find_product(onnxc_graph *graph, const onnxc_target *target, const onnxc_node_info *node,
-                        onnxc_dtype b_dtype, onnxc_product *p) {
+                        onnxc_dtype a_dtype, onnxc_dtype b_dtype, onnxc_product *p) {
   const onnxc_compute *c = node->compute;
   if (node->op != ONNXC_OP_COMPUTE || !c->contraction.valid || c->num_results != 1 ||
       c->contraction.a == c->contraction.b)
@@ -151,7 +151,9 @@ bool onnxc_find_product(onnxc_graph *graph, const onnxc_target *target, const on
   if (p->b.rank == 0 || blocked(&p->b) || has_halo(&p->b) || !onnxc_contraction_factors(&graph->exprs, c, p->factors) ||
       !find_roles(graph, p))
     return false;
-  onnxc_dtype acc = c->acc_dtype[0], dot = onnxc_target_factors(p->a.dtype, b_dtype, acc);
+  a_dtype = a_dtype ? a_dtype : p->a.dtype;
+  b_dtype = b_dtype ? b_dtype : p->b.dtype;
+  onnxc_dtype acc = c->acc_dtype[0], dot = onnxc_target_factors(a_dtype, b_dtype, acc);
   const onnxc_tile_row *row = onnxc_tile_row_for(target, dot, acc);
   if (p->n_dim >= 0 && row && row->kr > 1 && !blocked(&p->a) && !p->factors[0].guard.i && !p->factors[1].guard.i)
     choose_dot(graph, p);

@@ -1,4 +1,5 @@
-/* product.h -- what can be made of a contraction by storing its factors well; shared by signs and pack. */
+/* product.h -- what can be made of a contraction by storing its factors well; shared by precision, signs
+ * and pack. */
 #ifndef ONNXC_PASS_PRODUCT_H
 #define ONNXC_PASS_PRODUCT_H
 
@@ -19,9 +20,10 @@ typedef struct onnxc_product {
   bool copy_pays;  /* a copy of b at run time costs less than reading it as it lies */
 } onnxc_product;
 
-/* False if the node is no contraction or its factors must stay as they are. `b_dtype`: as if b had this type. */
+/* False if the node is no contraction or its factors must stay as they are. As if these had the types given; 0 = their
+ * own. */
 bool onnxc_find_product(onnxc_graph *graph, const onnxc_target *target, const onnxc_node_info *node,
-                        onnxc_dtype b_dtype, onnxc_product *product);
+                        onnxc_dtype a_dtype, onnxc_dtype b_dtype, onnxc_product *product);
 /* The dim of stride 1, whole; -1 if that is a part of a block. */
 int onnxc_innermost_dim(const onnxc_graph *graph, const onnxc_value_info *value);
 /* How many points the indices of this role have, at hints. */

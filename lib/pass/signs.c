@@ -165,7 +165,7 @@ static void change_signs(signer *s, onnxc_node handle) {
               b = onnxc_value_of(graph, node->inputs[c->b])->dtype;
   onnxc_dtype other = a == ONNXC_I8 ? ONNXC_U8 : ONNXC_I8;
   onnxc_product p;
-  if (a == b && (a == ONNXC_I8 || a == ONNXC_U8) && onnxc_find_product(graph, s->target, node, other, &p) &&
+  if (a == b && (a == ONNXC_I8 || a == ONNXC_U8) && onnxc_find_product(graph, s->target, node, a, other, &p) &&
       pays(graph, &p) && !read_elsewhere(&graph->exprs, node->compute))
     rewrite(s, handle, &p, other);
 }
