@@ -110,7 +110,7 @@ static onnxc_value relayout(packer *p, onnxc_value value, const onnxc_layout *la
 }
 
 /* Can the compute that makes it store it so? Then nothing else may read it: no node, no output, no symbol. Narrow
- * floats that it computes would go one by one into their places between others: they are copied later, in words. */
+ * floats that it computes would go one by one into pairs, between others: they are copied later, in words. */
 static bool store_packed(const packer *p, onnxc_value value, const onnxc_layout *layout) {
   const onnxc_graph *graph = p->graph;
   onnxc_value_info *info = onnxc_value_of(graph, value);
@@ -119,7 +119,8 @@ static bool store_packed(const packer *p, onnxc_value value, const onnxc_layout 
       producer->compute->row_group || p->uses[value.i] != 1 || !onnxc_layout_is_default(&info->layout, info->rank))
     return false;
   bool moved = onnxc_exprs_node(&graph->exprs, producer->compute->finish[0])->op == ONNXC_EXPR_LOAD;
-  if (onnxc_dtype_is_float(info->dtype) && onnxc_dtype_bytes(info->dtype) < 4 && !moved)
+  bool pairs = layout->num_axes > 0 && layout->axis_size[layout->num_axes - 1] > 0;
+  if (onnxc_dtype_is_float(info->dtype) && onnxc_dtype_bytes(info->dtype) < 4 && pairs && !moved)
     return false;
   for (uint32_t k = 1; k < graph->dims.symbols.length; k++)
     if (graph->dims.symbols.data[k].source == ONNXC_SYM_ELEMENT && graph->dims.symbols.data[k].index == value.i)
