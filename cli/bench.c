@@ -15,15 +15,15 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static const char help[] =
-    "usage: onnxc bench MODEL [options]       MODEL: .onnx, or a compiled .so\n"
-    "  --threads=N, --affinity=close|spread|none  as for run\n"
-    "  --duration=SECONDS default 2\n"
-    "  --input NAME=FILE  as for run; random data for inputs not given\n"
-    "  --no-peak          do not measure the peak\n"
-    "  --profile          also the time and speed of each stage, on one thread\n"
-    "  --json\n"
-    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --tuning=FILE  as for compile\n" CLI_CACHE_HELP;
+static const char help[] = "usage: onnxc bench MODEL [options]       MODEL: .onnx, or a compiled .so\n"
+                           "  --threads=N, --affinity=close|spread|none  as for run\n"
+                           "  --duration=SECONDS default 2\n"
+                           "  --input NAME=FILE  as for run; random data for inputs not given\n"
+                           "  --no-peak          do not measure the peak\n"
+                           "  --profile          also the time and speed of each stage, on one thread\n"
+                           "  --json\n"
+                           "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE  as "
+                           "for compile\n" CLI_CACHE_HELP;
 
 static const char *const cache_notes[] = {[ONNXC_CACHE_UNUSED] = "",
                                           [ONNXC_CACHE_HIT] = " (from the cache)",

@@ -177,8 +177,11 @@ void cli_verify_case(command *cli, const verify_case *item, const verify_options
   memset(result, 0, sizeof *result);
   if (!look_at_model(cli, item->model, result))
     return;
+  bool bf16 = chosen.compile.precision == ONNXC_PRECISION_BF16;
+  if (chosen.rtol < 0)
+    chosen.rtol = bf16 ? 2e-2 : 1e-3;
   if (chosen.atol < 0) /* rounding errors of one node after the other add up like a random walk */
-    chosen.atol = 1e-5 * sqrt(result->nodes > 1 ? result->nodes : 1);
+    chosen.atol = (bf16 ? 4e-3 : 1e-5) * sqrt(result->nodes > 1 ? result->nodes : 1);
   int status = cli_session_open(cli, &session, item->model, &options->compile, &message);
   if (status != 0) {
     /* The path is on the line already. */

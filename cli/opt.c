@@ -14,6 +14,7 @@ static const char help[] =
     "  --passes=a,b       in this order; 'pipeline' stands for all that compile runs\n"
     "  --print-after=PASS print the graph after that pass too\n"
     "  --mcpu=CPU         the target of the passes that need one\n"
+    "  --precision=bf16   as for compile; asks the pass of that name to do something\n"
     "  --max-constant=N   print at most N bytes of a constant (such text does not parse)\n"
     "  --list             the passes there are\n";
 
@@ -92,16 +93,18 @@ static void print_message(const char *path, const char *text) {
 }
 
 int cli_opt(command *cli, int argc, char **argv) {
-  enum { PASSES = 256, PRINT_AFTER, MCPU, MAX_CONSTANT, LIST };
+  enum { PASSES = 256, PRINT_AFTER, MCPU, PRECISION, MAX_CONSTANT, LIST };
   static const struct option longs[] = {{"passes", 1, NULL, PASSES},
                                         {"print-after", 1, NULL, PRINT_AFTER},
                                         {"mcpu", 1, NULL, MCPU},
+                                        {"precision", 1, NULL, PRECISION},
                                         {"max-constant", 1, NULL, MAX_CONSTANT},
                                         {"list", 0, NULL, LIST},
                                         {"help", 0, NULL, 'h'},
                                         {0}};
   printer print = {.arena = &cli->arena};
   const char *passes = "", *cpu = NULL;
+  cli_options compile = {0};
   int64_t number;
   for (int c; (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;)
     switch (c) {
@@ -110,6 +113,10 @@ int cli_opt(command *cli, int argc, char **argv) {
     case PRINT_AFTER: print.after = optarg; break;
     case MCPU: cpu = optarg; break;
     case LIST: return list_passes();
+    case PRECISION:
+      if (cli_option(cli, &compile, CLI_PRECISION, optarg) != 0)
+        return ONNXC_USAGE;
+      break;
     case MAX_CONSTANT:
       if (!cli_parse_int(optarg, 0, INT64_MAX, &number))
         return cli_usage(cli, "--max-constant wants a number, not '%s'", optarg);
@@ -121,7 +128,10 @@ int cli_opt(command *cli, int argc, char **argv) {
     return cli_usage(cli, "it wants one file; see onnxc opt --help");
   onnxc_graph graph;
   onnxc_onnx_file *file = NULL;
-  onnxc_pass_options options = {.after = after_pass, .after_arg = &print, .verify = true};
+  onnxc_pass_options options = {.after = after_pass,
+                                .after_arg = &print,
+                                .verify = true,
+                                .bf16 = compile.options.precision == ONNXC_PRECISION_BF16};
   onnxc_status status = choose_target(cli, cpu, &options.target);
   if (status == ONNXC_OK)
     status = read_graph(cli, &graph, argv[optind], &file);

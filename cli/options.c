@@ -84,11 +84,10 @@ int cli_option(command *cli, cli_options *options, int option, const char *argum
     return 0;
   }
   case CLI_PRECISION:
-    if (strcmp(argument, "f32") == 0)
-      return 0;
-    if (strcmp(argument, "bf16") == 0)
-      return cli_fail(ONNXC_UNSUPPORTED, "--precision=bf16 is not supported");
-    return cli_usage(cli, "--precision wants f32 or bf16, not '%s'", argument);
+    if (strcmp(argument, "f32") != 0 && strcmp(argument, "bf16") != 0)
+      return cli_usage(cli, "--precision wants f32 or bf16, not '%s'", argument);
+    options->options.precision = argument[0] == 'b' ? ONNXC_PRECISION_BF16 : ONNXC_PRECISION_F32;
+    return 0;
   case CLI_TUNING: options->options.tuning = argument; return 0;
   case CLI_CACHE:
     options->options.cache_directory = argument ? argument : default_cache(cli);

@@ -25,7 +25,7 @@ static const char help[] = "usage: onnxc tune MODEL -o FILE [options]\n"
                            "  --threads=N        keep tasks enough for N threads (default 1)\n"
                            "  --input NAME=FILE  as for run; random data for inputs not given\n"
                            "  --tuning=FILE      start from there\n"
-                           "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224  as for compile\n";
+                           "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16  as for compile\n";
 
 static const double NOISE = 0.02, WINDOW = 0.12; /* seconds of measuring for a candidate, at least */
 enum { MIN_ROUNDS = 5, MAX_ROUNDS = 41, BURST = 3, MAX_PASSES = 3, TASKS_A_THREAD = 4 };

@@ -41,7 +41,7 @@ typedef struct verify_result {
 } verify_result;
 
 typedef struct verify_options {
-  double rtol, atol; /* atol < 0: by the number of nodes */
+  double rtol, atol; /* < 0: by the precision, and atol by the number of nodes */
   bool per_node;
   int threads;
   onnxc_options compile;

@@ -66,7 +66,7 @@ typedef struct onnxc_build {
   onnxc_weights weights;
 } onnxc_build;
 void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_options *options);
-onnxc_status onnxc_build_target(onnxc_build *build); /* the CPU and its tuning; before everything else */
+onnxc_status onnxc_build_target(onnxc_build *build); /* options, the CPU and its tuning; before everything else */
 /* What the result will depend on, as a hash; an error if not all of the model can be read. */
 onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key);
 onnxc_status onnxc_build_tile(onnxc_build *build);                     /* import, passes, tile program */

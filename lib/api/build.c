@@ -61,6 +61,9 @@ static onnxc_status read_tuning(onnxc_build *build) {
 
 onnxc_status onnxc_build_target(onnxc_build *build) {
   ONNXC_TRY(find_target(build));
+  onnxc_precision precision = build->options->precision;
+  if (precision != ONNXC_PRECISION_F32 && precision != ONNXC_PRECISION_BF16)
+    return onnxc_error(&build->model->context->diag, ONNXC_USAGE, "there is no precision of number %d", (int)precision);
   return build->options->tuning ? read_tuning(build) : ONNXC_OK;
 }
 
@@ -100,7 +103,10 @@ onnxc_status onnxc_build_tile(onnxc_build *build) {
   ONNXC_TRY(onnxc_import_model(build->model, build->options, &build->arena, &build->graph));
   report_graph(build, "graph", onnxc_seconds() - start, &build->graph);
   ONNXC_TRY(onnxc_graph_verify(&build->graph, "import"));
-  onnxc_pass_options passes = {.target = build->target, .after = report_graph, .after_arg = build};
+  onnxc_pass_options passes = {.target = build->target,
+                               .after = report_graph,
+                               .after_arg = build,
+                               .bf16 = build->options->precision == ONNXC_PRECISION_BF16};
 #ifndef NDEBUG
   passes.verify = true;
 #endif
@@ -108,6 +114,7 @@ onnxc_status onnxc_build_tile(onnxc_build *build) {
   start = onnxc_seconds();
   onnxc_tile_program_init(&build->tile, &build->graph, build->target);
   build->tile.tuning = &build->tuning;
+  build->tile.flush_bf16 = passes.bf16;
   ONNXC_TRY(onnxc_tile_lower(&build->tile));
   ONNXC_TRY(onnxc_tile_verify(&build->tile));
   report_tile(build, onnxc_seconds() - start);

@@ -22,6 +22,7 @@ static void add_options(onnxc_hasher *key, const onnxc_options *options) {
     for (int d = 0; d < shape->rank && d < ONNXC_MAX_RANK; d++)
       add_number(key, shape->dims[d]);
   }
+  add_number(key, (int64_t)options->precision);
 }
 
 onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key) {

@@ -323,7 +323,7 @@ onnxc_status onnxc_compose(onnxc_gen *gen, const onnxc_stmt *stmt) {
   c->tile_vecs = c->vecs;
   for (uint32_t i = 0; i < k->num_parallel + k->num_reduce; i++)
     c->index[i] = stmt->box_lo[i];
-  gen->nano.flush_bf16 = stmt->schedule.kr > 1;
+  gen->nano.flush_bf16 = stmt->schedule.kr > 1 || gen->program->flush_bf16;
   nest(c, 0);
   gen->nano.flush_bf16 = false;
   onnxc_gen_release(gen, c->lane);

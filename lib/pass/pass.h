@@ -17,6 +17,7 @@ typedef struct onnxc_pass_options {
   void (*after)(void *arg, const char *pass, double seconds, const onnxc_graph *graph);
   void *after_arg;
   bool verify; /* run the verifier after each pass */
+  bool bf16;   /* precision: contractions of f32 take factors of bf16 */
 } onnxc_pass_options;
 
 typedef onnxc_status (*onnxc_pass_fn)(onnxc_graph *graph, const onnxc_pass_options *options);

@@ -171,7 +171,9 @@ Test(api, options) {
   static const struct {
     onnxc_options options;
     onnxc_status status;
-  } wrong[] = {{{.cpu = "pentium"}, ONNXC_USAGE}, {{.triple = "x86_64-linux-gnu"}, ONNXC_USAGE}};
+  } wrong[] = {{{.cpu = "pentium"}, ONNXC_USAGE},
+               {{.triple = "x86_64-linux-gnu"}, ONNXC_USAGE},
+               {{.precision = (onnxc_precision)7}, ONNXC_USAGE}};
   for (size_t k = 0; k < sizeof wrong / sizeof *wrong; k++) {
     cr_expect_eq(onnxc_compile(model, &wrong[k].options, &program), wrong[k].status);
     cr_expect_null(program);

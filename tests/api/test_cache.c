@@ -199,6 +199,7 @@ Test(cached, key_has_all_that_matters) {
   onnxc_shape_setting shapes[] = {{"x", 2, {4, 3}}, {"x", 2, {5, 3}}};
   const onnxc_options different[] = {{0},
                                      {.cpu = "x86-64-v3"},
+                                     {.precision = ONNXC_PRECISION_BF16},
                                      {.dims = dims, .num_dims = 1},
                                      {.dims = dims + 1, .num_dims = 1},
                                      {.shapes = shapes, .num_shapes = 1},

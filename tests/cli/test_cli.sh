@@ -53,6 +53,22 @@ expect 0 "" cmp jit/y.npy again/y.npy
 expect 0 "(the cache cannot be written)" "$onnxc" bench --no-peak --duration=0.1 --cache=mlp/model.onnx mlp/model.onnx
 expect 2 "--cache needs a directory" env -u HOME XDG_CACHE_HOME=relative "$onnxc" run --cache mlp/model.onnx
 
+# ---- precision ----
+expect 0 "1 passed" "$onnxc" verify --precision=bf16 mlp
+expect 1 "1 failed" "$onnxc" verify --precision=bf16 --rtol=1e-3 --atol=1e-5 mlp # bf16 is not f32
+expect 0 "dot products of 2" "$onnxc" compile mlp/model.onnx -o mlp.ir --precision=bf16 --print-after=tile
+expect 0 "y: f32[16, 64]" "$onnxc" run mlp/model.onnx --precision=bf16 --cache=programs --input x=random:3 --output-dir narrow
+expect 0 "mlp16.so: shared" "$onnxc" compile mlp/model.onnx -o mlp16.so --precision=bf16
+expect 0 "y: f32[16, 64]" "$onnxc" run mlp16.so --input x=random:3 --output-dir narrow_shared
+expect 0 "" cmp narrow/y.npy narrow_shared/y.npy
+expect 1 "differ" cmp jit/y.npy narrow/y.npy
+expect 0 "(from the cache)" "$onnxc" bench --no-peak --duration=0.1 --precision=bf16 --cache=programs mlp/model.onnx
+expect 0 "cast.bf16" "$onnxc" opt mlp/model.onnx --passes=pipeline --precision=bf16
+expect 2 "--precision wants f32 or bf16" "$onnxc" run mlp/model.onnx --precision=f16
+if grep -q avx2 /proc/cpuinfo; then
+  expect 0 "1 passed" "$onnxc" verify --precision=bf16 --mcpu=x86-64-v3 mlp
+fi
+
 # ---- threads: on cores of their own, unless someone says otherwise ----
 expect 0 "" "$onnxc" gen gemm -o wide.onnx --m=600 --n=256 --k=256
 expect 0 "" "$onnxc" compile wide.onnx -o wide --threads=2

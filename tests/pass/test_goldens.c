@@ -1,6 +1,7 @@
 /* test_goldens.c -- the golden tests of the passes: every *.ir file of this folder.
  *
  *     # pass: fold, dce              the passes to run, in order
+ *     # precision: bf16            the option of this name; outputs may differ by what bf16 loses
  *     # sizes: N=3 M=8               values of symbols for the evaluation (others: 2, 3, 4, ..)
  *     graph @name(..) { .. }         before
  *     # expect:
@@ -28,7 +29,7 @@ enum { MAX_FILES = 256, MAX_INPUTS = 16 };
 typedef struct golden {
   const char *path;
   char *text, *source, *expected; /* expected points into text, or NULL */
-  char passes[256], error[256], sizes[256];
+  char passes[256], error[256], sizes[256], precision[16];
   onnxc_arena arena;
   onnxc_guard guard;
 } golden;
@@ -60,6 +61,7 @@ static void read_golden(golden *g) {
   header_line(g->text, "# pass:", g->passes, sizeof g->passes);
   header_line(g->text, "# error:", g->error, sizeof g->error);
   header_line(g->text, "# sizes:", g->sizes, sizeof g->sizes);
+  header_line(g->text, "# precision:", g->precision, sizeof g->precision);
   cr_assert(g->passes[0], "%s: no '# pass:' line", g->path);
   char *mark = strstr(g->text, "\n# expect:\n");
   g->expected = mark ? mark + strlen("\n# expect:\n") : NULL;
@@ -124,7 +126,8 @@ static void expect_same(const golden *g, const onnxc_array *a, const onnxc_array
   for (int64_t i = 0; i < onnxc_array_count(a); i++) {
     double x = onnxc_scalar_to_f64(a->dtype, (const char *)a->data + (size_t)i * bytes);
     double y = onnxc_scalar_to_f64(b->dtype, (const char *)b->data + (size_t)i * bytes);
-    double tolerance = onnxc_dtype_is_float(a->dtype) ? (bytes < 4 ? 1e-2 : 1e-5) * (1 + fabs(x)) : 0;
+    bool narrow = bytes < 4 || g->precision[0];
+    double tolerance = onnxc_dtype_is_float(a->dtype) ? (narrow ? 1e-2 : 1e-5) * (1 + fabs(x)) : 0;
     cr_assert(x == y || (isnan(x) && isnan(y)) || fabs(x - y) <= tolerance, "%s: output %u, element %lld: %g, was %g",
               g->path, k, (long long)i, y, x);
   }
@@ -163,7 +166,9 @@ static void run_golden(golden *g) {
   read_golden(g);
   parse(g, &before, &diag, g->source);
   parse(g, &graph, &diag, g->source);
-  onnxc_pass_options options = {.target = onnxc_target_find("x86-64-v3", strlen("x86-64-v3")), .verify = true};
+  onnxc_pass_options options = {.target = onnxc_target_find("x86-64-v3", strlen("x86-64-v3")),
+                                .verify = true,
+                                .bf16 = strcmp(g->precision, "bf16") == 0};
   onnxc_status status = onnxc_run_passes(&graph, g->passes, &options);
   if (g->error[0]) {
     cr_assert_neq(status, ONNXC_OK, "%s: the passes succeed", g->path);
