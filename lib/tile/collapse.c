@@ -2,12 +2,18 @@
  *
  *     y[n, c, h, w] = max(x[n, c, h, w], 0), all in storage order n h w c   =>   y[i] = max(x[i], 0)
  *     1x1 convolution over (n, h, w)                                         =>   matrix product with one m
+ *     step 7 of a recurrence, x[7, b, i]                                     =>   x'[b, i], x' a view of x
  *
  * Indices a and b merge to a * extent(b) + b if every load and every result has either none of them, or both, alone and
  * plain in dims that are neighbours in storage order, without halo, the inner one whole. Buffers become views
  * of fewer dims. Each step removes an index or a dim, so the loop ends.
+ *
+ * A dim in which all loads of an operand stand at one place becomes a dim of one element before, of a view that begins
+ * there: computes that differ in such places alone share their code (codegen/same.c).
  */
 #include "tile/collapse.h"
+
+#include "tile/views.h"
 
 /* ---- views ---- */
 
@@ -53,12 +59,13 @@ static bool plain_dim(const onnxc_buffer *buffer, const onnxc_layout *layout, ui
   return parts == 1 && layout->low[d] == 0 && layout->high[d] == 0 && buffer->ring_dim < 0;
 }
 
+/* One element, and no stride depends on how many there are in memory. */
 static bool unit_dim(const onnxc_tile_program *program, uint32_t number, uint32_t d) {
   const onnxc_buffer *buffer = &program->buffers.data[number];
   onnxc_layout layout = onnxc_layout_explicit(&buffer->layout, buffer->rank);
   const onnxc_dims *dims = &program->graph->dims;
   return plain_dim(buffer, &layout, d) && onnxc_dim_is(dims, buffer->dims[d], 1) &&
-         onnxc_dim_is(dims, onnxc_buffer_stride_dims(buffer)[d], 1);
+         (layout.axis_dim[0] == d || onnxc_dim_is(dims, onnxc_buffer_stride_dims(buffer)[d], 1));
 }
 
 /* Are dims a and b (outer, inner) of a buffer one dim in memory? */
@@ -131,6 +138,86 @@ static void remove_index(onnxc_compute *c, uint32_t k) {
   for (; k + 1 < total; k++) {
     c->extents[k] = c->extents[k + 1];
     c->contraction.role[k] = c->contraction.role[k + 1];
+  }
+}
+
+/* ---- places ---- */
+
+/* Of each operand and dim: where the loads stand in it. */
+enum { UNSEEN = -1, SEVERAL = -2 };
+typedef struct places {
+  int64_t (*at)[ONNXC_MAX_RANK]; /* by operand: an index, UNSEEN or SEVERAL; where it is replaced by 0, an index */
+} places;
+
+static void scan_places(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
+  const places *p = arg;
+  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
+  if (node->op != ONNXC_EXPR_LOAD)
+    return;
+  for (uint32_t d = 0; d < node->num_args; d++) {
+    int64_t *at = &p->at[node->imm][d], place;
+    bool constant = onnxc_exprs_node(pool, node->args[d])->op == ONNXC_EXPR_CONST &&
+                    onnxc_expr_const_value(pool, node->args[d], NULL, &place) && place >= 0;
+    *at = constant && (*at == UNSEEN || *at == place) ? place : SEVERAL;
+  }
+}
+
+static onnxc_expr move_load(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
+  const places *p = arg;
+  onnxc_expr_node node = *onnxc_exprs_node(pool, leaf);
+  if (node.op != ONNXC_EXPR_LOAD)
+    return (onnxc_expr){0};
+  onnxc_expr args[ONNXC_MAX_RANK];
+  for (uint32_t d = 0; d < node.num_args; d++)
+    args[d] = p->at[node.imm][d] >= 0 ? onnxc_expr_i64(pool, ONNXC_I64, 0) : node.args[d];
+  return onnxc_expr_load(pool, (onnxc_dtype)node.dtype, (uint32_t)node.imm, node.num_args, args);
+}
+
+/* May a view begin at this place of dim d? */
+static bool may_begin(const onnxc_tile_program *program, uint32_t number, uint32_t d, int64_t place) {
+  const onnxc_buffer *buffer = &program->buffers.data[number];
+  const onnxc_buffer *root = &program->buffers.data[onnxc_tile_root(program, number)];
+  onnxc_layout layout = onnxc_layout_explicit(&buffer->layout, buffer->rank);
+  int64_t low, high;
+  onnxc_dim_range(&program->graph->dims, buffer->dims[d], &low, &high);
+  return plain_dim(buffer, &layout, d) && place < low && !onnxc_dim_is(&program->graph->dims, buffer->dims[d], 1) &&
+         onnxc_dtype_bytes(root->dtype) == onnxc_dtype_bytes(buffer->dtype);
+}
+
+static void begin_at_places(onnxc_tile_program *program, onnxc_work *work) {
+  onnxc_graph *graph = program->graph;
+  onnxc_compute *c = &work->compute;
+  onnxc_dim one = onnxc_dim_const(&graph->dims, 1);
+  places p = {onnxc_arena_alloc(graph->arena, sizeof *p.at * (work->num_operands + 1))};
+  bool any = false;
+  for (uint32_t k = 0; k < work->num_operands; k++)
+    for (uint32_t d = 0; d < ONNXC_MAX_RANK; d++)
+      p.at[k][d] = UNSEEN;
+  for (uint32_t j = 0; j < c->num_results; j++) {
+    onnxc_expr_walk(&graph->exprs, c->finish[j], scan_places, &p);
+    if (c->num_reduce) {
+      onnxc_expr_walk(&graph->exprs, c->init[j], scan_places, &p);
+      onnxc_expr_walk(&graph->exprs, c->element[j], scan_places, &p);
+    }
+  }
+  for (uint32_t k = 0; k < work->num_operands; k++)
+    for (uint32_t d = 0; d < ONNXC_MAX_RANK; d++) {
+      int64_t *at = &p.at[k][d];
+      if (*at < 0 || !work->operands[k])
+        continue;
+      if (!may_begin(program, work->operands[k], d, *at)) {
+        *at = SEVERAL;
+        continue;
+      }
+      work->operands[k] = onnxc_tile_part_view(program, work->operands[k], d, onnxc_dim_const(&graph->dims, *at), one);
+      any = true;
+    }
+  for (uint32_t j = 0; j < c->num_results && any; j++) {
+    c->finish[j] = onnxc_expr_rewrite(&graph->exprs, c->finish[j], move_load, &p);
+    if (c->num_reduce) {
+      c->init[j] = onnxc_expr_rewrite(&graph->exprs, c->init[j], move_load, &p);
+      c->element[j] = onnxc_expr_rewrite(&graph->exprs, c->element[j], move_load, &p);
+    }
   }
 }
 
@@ -305,6 +392,7 @@ static bool merge_indices(onnxc_tile_program *program, onnxc_work *work) {
 }
 
 void onnxc_tile_collapse(onnxc_tile_program *program, onnxc_work *work) {
+  begin_at_places(program, work);
   while (drop_unit_index(program, work) || drop_unit_dim(program, work) || merge_indices(program, work)) {
   }
 }

@@ -2,8 +2,8 @@
  *
  * A graph is evaluated as it was made, then goes through every pass, is lowered, compiled in memory and run: for
  * several sizes of its symbolic dims, on one thread and on three, in memory that starts as garbage. The graphs are
- * random ones, and texts that once came out wrong. With factors rounded to bf16 the results must be those of the graph
- * in f32, as far as bf16 goes.
+ * random ones, and texts that once came out wrong or well may. With factors rounded to bf16 the results must be those of
+ * the graph in f32, as far as bf16 goes.
  *
  * ONNXC_RANDOM="FROM COUNT" in the environment tries other seeds.
  */
@@ -270,6 +270,27 @@ static const struct {
      "graph @g(%a: u8[2, 1, 16], %b: i8[2, 53, 16]) {\n"
      "  %y = compute(%a, %b) <i0: 2, i1: 1, i2: 53 | r0: 16>\n"
      "    i32 add mul(cast.i32($0[i0, i1, r0]), cast.i32($1[i0, i2, r0])) init 0 -> acc0 : i32[2, 1, 53]\n"
+     "  return %y\n}\n"},
+    {"steps of a recurrence in two directions read and write at places of one buffer each",
+     "symbol %N in 0..64\n"
+     "graph @g(%x: f32[3, %N, 2, 70], %h: f32[2, %N, 70]) {\n"
+     "  %w = constant splat 0.03125 : f32[70, 70]\n"
+     "  %a = compute(%h, %w, %x) <i0: 1, i1: 1, i2: %N, i3: 70 | r0: 70>\n"
+     "    f32 add mul($0[0, i2, r0], $1[i3, r0]) init 0 -> tanh(add(acc0, $2[0, i2, 0, i3])) : f32[1, 1, %N, 70]\n"
+     "  %b = compute(%a, %w, %x) <i0: 1, i1: 1, i2: %N, i3: 70 | r0: 70>\n"
+     "    f32 add mul($0[0, 0, i2, r0], $1[i3, r0]) init 0 -> tanh(add(acc0, $2[1, i2, 0, i3])) : f32[1, 1, %N, 70]\n"
+     "  %c = compute(%b, %w, %x) <i0: 1, i1: 1, i2: %N, i3: 70 | r0: 70>\n"
+     "    f32 add mul($0[0, 0, i2, r0], $1[i3, r0]) init 0 -> tanh(add(acc0, $2[2, i2, 0, i3])) : f32[1, 1, %N, 70]\n"
+     "  %p = compute(%h, %w, %x) <i0: 1, i1: 1, i2: %N, i3: 70 | r0: 70>\n"
+     "    f32 add mul($0[1, i2, r0], $1[i3, r0]) init 0 -> tanh(add(acc0, $2[2, i2, 1, i3])) : f32[1, 1, %N, 70]\n"
+     "  %q = compute(%p, %w, %x) <i0: 1, i1: 1, i2: %N, i3: 70 | r0: 70>\n"
+     "    f32 add mul($0[0, 0, i2, r0], $1[i3, r0]) init 0 -> tanh(add(acc0, $2[1, i2, 1, i3])) : f32[1, 1, %N, 70]\n"
+     "  %u = concat(%a, %b, %c) axis=0 : f32[3, 1, %N, 70]\n"
+     "  %v = concat(%x, %x) axis=0 : f32[6, %N, 2, 70]\n"
+     "  %s = compute(%q, %w, %v) <i0: 1, i1: 1, i2: %N, i3: 70 | r0: 70>\n"
+     "    f32 add mul($0[0, 0, i2, r0], $1[i3, r0]) init 0 -> tanh(add(acc0, $2[3, i2, 1, i3])) : f32[1, 1, %N, 70]\n"
+     "  %t = concat(%s, %q, %p) axis=0 : f32[3, 1, %N, 70]\n"
+     "  %y = concat(%u, %t) axis=1 : f32[3, 2, %N, 70]\n"
      "  return %y\n}\n"},
 };
 
