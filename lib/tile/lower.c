@@ -201,6 +201,7 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
   lowerer l = {.program = program, .graph = graph, .capacity = graph->values.length};
   l.buffer_of = ONNXC_NEW_ARRAY(graph->arena, uint32_t, l.capacity);
   l.filled = ONNXC_NEW_ARRAY(graph->arena, bool, l.capacity);
+  program->uses = onnxc_graph_count_uses(graph, graph->arena);
   mark_live(&l);
   make_buffers(&l);
   onnxc_tile_place_views(program, l.buffer_of);

@@ -135,6 +135,7 @@ typedef struct onnxc_tile_program {
   ONNXC_VEC(onnxc_buffer) buffers; /* [0] unused */
   ONNXC_VEC(onnxc_stage) stages;
   bool flush_bf16;                 /* conversions to bf16 may take subnormals for zero: one instruction, where it is */
+  const uint32_t *uses;            /* by value of the graph: what reads it; NULL = not known */
   const onnxc_tuning *tuning;      /* choices for products that come before the cost model's; NULL = none */
   ONNXC_VEC(onnxc_tuned) products; /* those that lowering had a choice for, and what it chose */
 } onnxc_tile_program;

@@ -137,6 +137,38 @@ Test(tile_text, packing_in_the_tasks) {
   onnxc_arena_free(&arena);
 }
 
+/* One row's product fetches its packed factor ahead, unless another product reads it, too, and it fits L2. */
+Test(tile_text, factors_that_stay_near) {
+  static onnxc_diag diag;
+  onnxc_guard guard;
+  onnxc_arena arena;
+  const char *text;
+  if (setjmp(guard.env))
+    abort();
+  onnxc_arena_init(&arena, &guard);
+  static const struct {
+    const char *columns, *second; /* the width of the factor, and which one the second product reads */
+    bool ahead;
+  } cases[] = {{"256", "%w", false}, {"256", "%v", true}, {"8192", "%w", true}};
+  for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+    const char *n = cases[k].columns;
+    const char *source = onnxc_arena_printf(
+        &arena,
+        "graph @g(%%x: f32[1, 256], %%y: f32[1, 256]) {\n"
+        "  %%w = constant splat 0.5 : f32[256, %s][1 0 1:64]\n"
+        "  %%v = constant splat 0.25 : f32[256, %s][1 0 1:64]\n"
+        "  %%p = compute(%%x, %%w) <i0: 1, i1: %s | r0: 256> f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> acc0\n"
+        "    contraction(a=0, b=1, roles=m n k) : f32[1, %s]\n"
+        "  %%q = compute(%%y, %s) <i0: 1, i1: %s | r0: 256> f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> acc0\n"
+        "    contraction(a=0, b=1, roles=m n k) : f32[1, %s]\n"
+        "  return %%p, %%q\n}\n",
+        n, n, n, n, cases[k].second, n, n);
+    cr_expect_eq(stages_of(source, &text, &arena, &diag), 2);
+    cr_expect_eq(strstr(text, "ahead(") != NULL, cases[k].ahead, "%s", text);
+  }
+  onnxc_arena_free(&arena);
+}
+
 /* Sizes of work are only compared, so none overflows or divides by zero where extents are as large as can be, or none.
  */
 Test(tile_text, extreme_extents) {
