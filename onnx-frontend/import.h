@@ -42,6 +42,8 @@ int64_t onnxc_import_int(const onnxc_importer *in, const char *name, int64_t fal
 double onnxc_import_float(const onnxc_importer *in, const char *name, double fallback);
 /* A string attribute as NUL-terminated text in the graph's arena. */
 const char *onnxc_import_string(const onnxc_importer *in, const char *name, const char *fallback);
+/* A list of strings, each as such text; NULL and *count 0 when absent. */
+const char *const *onnxc_import_strings(const onnxc_importer *in, const char *name, uint32_t *count);
 /* NULL and *count 0 when absent. */
 const int64_t *onnxc_import_ints(const onnxc_importer *in, const char *name, uint32_t *count);
 const float *onnxc_import_floats(const onnxc_importer *in, const char *name, uint32_t *count);

@@ -115,13 +115,14 @@ static const char *const type_names[] = {"undefined", "float",  "int",     "stri
 static Onnx__AttributeProto__AttributeType type_of(const Onnx__AttributeProto *a) {
   if (a->has_type && a->type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED)
     return a->type;
-  return a->has_f      ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT
-         : a->has_i    ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT
-         : a->has_s    ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING
-         : a->t        ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR
-         : a->n_floats ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS
-         : a->n_ints   ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS
-                       : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED;
+  return a->has_f       ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT
+         : a->has_i     ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT
+         : a->has_s     ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING
+         : a->t         ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR
+         : a->n_floats  ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS
+         : a->n_ints    ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS
+         : a->n_strings ? ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS
+                        : ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED;
 }
 
 /* The attribute if it is there and of this type; another type is an error. */
@@ -135,7 +136,8 @@ static const Onnx__AttributeProto *typed(const onnxc_importer *in, const char *n
     return a;
   /* An empty list is of no type that one could tell when it does not say. */
   if (have == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED &&
-      (want == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS || want == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS))
+      (want == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS || want == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS ||
+       want == ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS))
     return a;
   size_t known = sizeof type_names / sizeof type_names[0];
   onnxc_error(in->graph->diag, ONNXC_BAD_INPUT, "%s: attribute '%s' has type %s, expected %s", in->where, name,
@@ -162,6 +164,16 @@ const char *onnxc_import_string(const onnxc_importer *in, const char *name, cons
   if (!a)
     return fallback;
   return onnxc_arena_copy_string(in->graph->arena, a->s.len ? (const char *)a->s.data : "", a->s.len);
+}
+
+const char *const *onnxc_import_strings(const onnxc_importer *in, const char *name, uint32_t *count) {
+  const Onnx__AttributeProto *a = typed(in, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS);
+  *count = a ? (uint32_t)a->n_strings : 0;
+  const char **strings = a ? ONNXC_NEW_ARRAY(in->graph->arena, const char *, a->n_strings + 1) : NULL;
+  for (uint32_t k = 0; k < *count; k++)
+    strings[k] = onnxc_arena_copy_string(in->graph->arena, a->strings[k].len ? (const char *)a->strings[k].data : "",
+                                         a->strings[k].len);
+  return strings;
 }
 
 const int64_t *onnxc_import_ints(const onnxc_importer *in, const char *name, uint32_t *count) {

@@ -3,10 +3,12 @@
  * Each is a formula chosen for accuracy over the whole range, with NaN going through: comparisons are written so
  * that a NaN falls to the branch that keeps it. Parameters are attributes, read into `params`.
  */
+#include "activation.h"
 #include "scalar.h"
 
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 typedef struct params {
   double alpha, beta;
@@ -18,14 +20,17 @@ static onnxc_status unary(onnxc_importer *in, const char *kinds, onnxc_build_sca
   return onnxc_import_done(in, 0, onnxc_import_map(in, 1, &x, scalar, &p));
 }
 
-/* An activation's importer from its formula f(pool, x, p) and the defaults of its attributes alpha and beta. */
-#define ACTIVATION(OpType, kinds, alpha_name, alpha_default, beta_name, beta_default, formula)                         \
-  static onnxc_expr scalar_##OpType(void *arg, onnxc_exprs *pool, const onnxc_expr *args) {                            \
+/* A function from its formula f(pool, x, p). */
+#define SCALAR(Name, formula)                                                                                          \
+  static onnxc_expr scalar_##Name(void *arg, onnxc_exprs *pool, const onnxc_expr *args) {                              \
     const params *p = arg;                                                                                             \
     onnxc_expr x = args[0];                                                                                            \
     (void)p;                                                                                                           \
     return formula;                                                                                                    \
-  }                                                                                                                    \
+  }
+/* An activation's importer from its formula f(pool, x, p) and the defaults of its attributes alpha and beta. */
+#define ACTIVATION(OpType, kinds, alpha_name, alpha_default, beta_name, beta_default, formula)                         \
+  SCALAR(OpType, formula)                                                                                              \
   onnxc_status onnxc_import_##OpType(onnxc_importer *in) {                                                             \
     return unary(in, kinds, scalar_##OpType,                                                                           \
                  (params){.alpha = onnxc_import_float(in, alpha_name, alpha_default),                                  \
@@ -190,4 +195,39 @@ onnxc_status onnxc_import_PRelu(onnxc_importer *in) {
     }
   }
   return onnxc_import_done(in, 0, onnxc_import_map(in, 2, (onnxc_value[]){x, slope}, scalar_prelu, NULL));
+}
+
+/* ---- by name ---- */
+
+SCALAR(Affine, e_add(pool, e_mul(pool, N(p->alpha), x), N(p->beta)))
+SCALAR(ScaledTanh, e_mul(pool, N(p->alpha), e_tanh(pool, e_mul(pool, N(p->beta), x))))
+
+bool onnxc_activation_find(const char *name, onnxc_activation *activation) {
+  static const struct {
+    const char *name;
+    onnxc_activation activation;
+  } rows[] = {
+      {"Affine", {scalar_Affine, 1, 0, true, true}},
+      {"Elu", {scalar_Elu, 1, 0, true, false}},
+      {"HardSigmoid", {scalar_HardSigmoid, 0.2F, 0.5, true, true}},
+      {"LeakyRelu", {scalar_LeakyRelu, 0.01F, 0, true, false}},
+      {"Relu", {scalar_Relu, 0, 0, false, false}},
+      {"ScaledTanh", {scalar_ScaledTanh, 1, 1, true, true}},
+      {"Sigmoid", {scalar_Sigmoid, 0, 0, false, false}},
+      {"Softplus", {scalar_Softplus, 0, 0, false, false}},
+      {"Softsign", {scalar_Softsign, 0, 0, false, false}},
+      {"Tanh", {scalar_Tanh, 0, 0, false, false}},
+      {"ThresholdedRelu", {scalar_ThresholdedRelu, 1, 0, true, false}},
+  };
+  for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
+    if (strcasecmp(rows[k].name, name) == 0) {
+      *activation = rows[k].activation;
+      return true;
+    }
+  return false;
+}
+
+onnxc_expr onnxc_activation_of(const onnxc_activation *activation, onnxc_exprs *pool, onnxc_expr x) {
+  params p = {.alpha = activation->alpha, .beta = activation->beta};
+  return activation->scalar(&p, pool, &x);
 }

@@ -8,6 +8,8 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static void add_attribute(wire_buffer *node, const one_attribute *attribute) {
   wire_buffer a = {.size = 0};
@@ -17,6 +19,35 @@ static void add_attribute(wire_buffer *node, const one_attribute *attribute) {
   for (int k = 0; k < attribute->count; k++)
     wire_int(&a, 8, attribute->values[k]);
   wire_int(&a, 20, attribute->count ? 7 : 2);
+  wire_message(node, 5, &a);
+}
+
+enum { TYPE_FLOAT = 1, TYPE_STRING = 3, TYPE_FLOATS = 6, TYPE_STRINGS = 8 };
+
+static int add_strings(wire_buffer *a, const char *texts) {
+  while (*texts) {
+    size_t length = strcspn(texts, " ");
+    wire_bytes(a, 9, texts, length);
+    texts += length + (texts[length] == ' ');
+  }
+  return TYPE_STRINGS;
+}
+
+static int add_floats(wire_buffer *a, const one_other *other) {
+  for (int k = 0; k < abs(other->floats); k++)
+    wire_float(a, other->floats < 0 ? 2 : 7, (float)other->numbers[k]);
+  return other->floats < 0 ? TYPE_FLOAT : TYPE_FLOATS;
+}
+
+static void add_other(wire_buffer *node, const one_other *other) {
+  wire_buffer a = {.size = 0};
+  int type = TYPE_STRING;
+  wire_string(&a, 1, other->name);
+  if (other->text)
+    wire_string(&a, 4, other->text);
+  else
+    type = other->texts ? add_strings(&a, other->texts) : add_floats(&a, other);
+  wire_int(&a, 20, type);
   wire_message(node, 5, &a);
 }
 
@@ -37,6 +68,8 @@ static wire_buffer make_node(const one_node *n) {
   wire_string(&node, 4, n->op);
   for (const one_attribute *a = n->attributes; a->name; a++)
     add_attribute(&node, a);
+  for (const one_other *a = n->others; a->name; a++)
+    add_other(&node, a);
   if (n->domain)
     wire_string(&node, 7, n->domain);
   return node;

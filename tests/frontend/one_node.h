@@ -15,6 +15,14 @@ typedef struct one_attribute {
   int64_t values[8];
 } one_attribute;
 
+typedef struct one_other { /* an attribute that is no integer */
+  const char *name;        /* NULL ends the list */
+  const char *text;        /* a string, */
+  const char *texts;       /* or strings, with spaces between them, */
+  int floats;              /* or so many floats; -1 = a single one */
+  double numbers[8];
+} one_other;
+
 typedef struct one_operand {
   onnxc_array array; /* dtype NONE = omitted */
   bool constant;
@@ -24,6 +32,7 @@ typedef struct one_node {
   const char *op, *domain;
   int opset;
   one_attribute attributes[ONE_NODE_ATTRIBUTES + 1];
+  one_other others[ONE_NODE_ATTRIBUTES + 1];
   one_operand operands[ONE_NODE_OPERANDS];
   int num_operands, num_outputs; /* 0 outputs = 1 */
   bool symbolic;                 /* the inputs' dims are left to the run */
