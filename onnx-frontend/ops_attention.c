@@ -256,7 +256,7 @@ static onnxc_value find_empty(attention *a) {
   onnxc_exprs *pool = a->pool;
   if (!a->mask.i && !a->lengths.i && a->left < 0)
     return (onnxc_value){0};
-  uint32_t rows = a->rank - 1, walked = 0;
+  uint32_t rows = a->grouped ? 4 : 3, walked = 0;
   const onnxc_value_info *mask = a->mask.i ? onnxc_value_of(graph, a->mask) : NULL;
   for (uint32_t d = 0; mask && d + 1 < mask->rank; d++)
     if (!onnxc_dim_is(&graph->dims, mask->dims[d], 1)) {

@@ -60,7 +60,7 @@ static bool reduces_rows(const onnxc_graph *graph, const onnxc_compute *c, const
 /* The reduction that belongs to this map, or none. */
 static onnxc_node find_reduction(const onnxc_graph *graph, const uint32_t *uses, const onnxc_node_info *node) {
   const onnxc_compute *map = node->compute;
-  if (node->op != ONNXC_OP_COMPUTE || map->num_reduce || map->num_results != 1 || map->row_group ||
+  if (node->op != ONNXC_OP_COMPUTE || !map || map->num_reduce || map->num_results != 1 || map->row_group ||
       map->num_parallel < 2)
     return (onnxc_node){0};
   uint32_t rows = map->num_parallel - 1;
@@ -100,11 +100,12 @@ onnxc_status onnxc_pass_rows(onnxc_graph *graph, const onnxc_pass_options *optio
   }
   for (uint32_t n = 0; n < graph->order.length; n++) {
     onnxc_node node = graph->order.data[n];
+    const onnxc_compute *map = onnxc_node_of(graph, node)->compute;
     before[n] = find_reduction(graph, uses, onnxc_node_of(graph, node));
-    if (!before[n].i)
+    if (!before[n].i || !map)
       continue;
     moved[before[n].i] = true;
-    uint32_t rows = onnxc_node_of(graph, node)->compute->num_parallel - 1;
+    uint32_t rows = map->num_parallel - 1;
     join(graph, before[n], ++group, rows);
     join(graph, node, group, rows);
   }
