@@ -117,6 +117,32 @@ void onnxc_graph_add_constraint(onnxc_graph *graph, onnxc_dim a, onnxc_dim b, co
   ONNXC_PUSH(graph->arena, graph->constraints, ((onnxc_constraint){a, b, message}));
 }
 
+static void add_source(onnxc_sources *sources, const char *name) {
+  for (uint32_t k = 0; k < sources->count; k++)
+    if (sources->names[k] == name)
+      return;
+  if (sources->count < ONNXC_MAX_SOURCES)
+    sources->names[sources->count++] = name;
+  else
+    sources->more = true;
+}
+
+void onnxc_sources_add(onnxc_sources *sources, const onnxc_node_info *node) {
+  for (uint32_t k = 0; node->sources && k < node->sources->count; k++)
+    add_source(sources, node->sources->names[k]);
+  if (node->sources)
+    sources->more |= node->sources->more;
+  else if (node->name)
+    add_source(sources, node->name);
+}
+
+void onnxc_node_absorb(onnxc_graph *graph, onnxc_node into, onnxc_node from) {
+  onnxc_sources *sources = ONNXC_NEW(graph->arena, onnxc_sources);
+  onnxc_sources_add(sources, onnxc_node_of(graph, from));
+  onnxc_sources_add(sources, onnxc_node_of(graph, into));
+  onnxc_node_of(graph, into)->sources = sources;
+}
+
 bool onnxc_value_is_constant(const onnxc_graph *graph, onnxc_value value) {
   onnxc_node producer = onnxc_value_of(graph, value)->producer;
   return producer.i && onnxc_node_of(graph, producer)->op == ONNXC_OP_CONSTANT;

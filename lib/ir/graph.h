@@ -116,12 +116,22 @@ typedef struct onnxc_value_info {
   const onnxc_dim *elements; /* if not NULL: the elements of this small integer tensor, row major */
 } onnxc_value_info;
 
+/* Names of nodes of the source that passes have merged into one, in the order of the data; some of them if there are
+ * many. For reports. */
+enum { ONNXC_MAX_SOURCES = 16 };
+typedef struct onnxc_sources {
+  uint32_t count;
+  bool more; /* than are listed */
+  const char *names[ONNXC_MAX_SOURCES];
+} onnxc_sources;
+
 typedef struct onnxc_node_info {
   onnxc_op op;
   uint32_t num_inputs, num_outputs;
   onnxc_value *inputs; /* none = optional and absent */
   onnxc_value *outputs;
   const char *name;       /* for messages: "node 'conv1' (Conv-11)"; may be NULL */
+  onnxc_sources *sources; /* of a merged node; NULL: name alone. Not in the text */
   onnxc_compute *compute; /* COMPUTE */
   int64_t axis, span;     /* CONCAT, SOFTMAX, NORMALIZE */
   double epsilon;         /* NORMALIZE */
@@ -181,6 +191,11 @@ onnxc_node onnxc_graph_add_node(onnxc_graph *graph, onnxc_op op, const char *nam
 onnxc_node onnxc_graph_add_compute(onnxc_graph *graph, const char *name, const onnxc_compute *compute,
                                    uint32_t num_inputs, const onnxc_value *inputs, onnxc_value *results);
 void onnxc_graph_add_constraint(onnxc_graph *graph, onnxc_dim a, onnxc_dim b, const char *message);
+
+/* Adds the names of a node's sources that are not there yet; equal names are at one address. */
+void onnxc_sources_add(onnxc_sources *sources, const onnxc_node_info *node);
+/* `into` now does what `from`, which comes before it, did. */
+void onnxc_node_absorb(onnxc_graph *graph, onnxc_node into, onnxc_node from);
 
 bool onnxc_value_is_constant(const onnxc_graph *graph, onnxc_value value);
 /* Static dims of a value into shape[]; false if any is symbolic. */

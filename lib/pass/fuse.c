@@ -282,6 +282,7 @@ static bool merge_nodes(fuser *f, onnxc_node consumer, uint32_t operand, directi
   }
   merged->contraction.valid = false;
 
+  onnxc_node_absorb(graph, consumer, onnxc_value_of(graph, value)->producer);
   bool gone = f->uses[value.i] == 1;
   f->uses[value.i]--;
   for (uint32_t k = 0; k < from->num_inputs; k++)

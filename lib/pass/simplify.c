@@ -71,7 +71,8 @@ static onnxc_expr replace_index(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
   return node->op == ONNXC_EXPR_INDEX ? indices[node->imm] : (onnxc_expr){0};
 }
 
-static void compose_movements(onnxc_graph *graph, onnxc_node_info *node) {
+static void compose_movements(onnxc_graph *graph, onnxc_node handle) {
+  onnxc_node_info *node = onnxc_node_of(graph, handle);
   const onnxc_expr_node *found = movement_of(graph, node);
   if (!found)
     return;
@@ -90,6 +91,7 @@ static void compose_movements(onnxc_graph *graph, onnxc_node_info *node) {
   node->compute->finish[0] =
       onnxc_expr_load(&graph->exprs, (onnxc_dtype)from.dtype, (uint32_t)load.imm, from.num_args, index);
   node->inputs[load.imm] = onnxc_node_of(graph, producer)->inputs[from.imm];
+  onnxc_node_absorb(graph, handle, producer);
 }
 
 static bool is_identity(const onnxc_graph *graph, const onnxc_node_info *node) {
@@ -275,7 +277,7 @@ static bool simplify_node(simplifier *s, onnxc_node handle) {
   for (uint32_t k = 0; k < node->num_inputs; k++)
     node->inputs[k] = resolve(s, node->inputs[k]);
   if (node->op == ONNXC_OP_COMPUTE) {
-    compose_movements(graph, node);
+    compose_movements(graph, handle);
     tidy_operands(graph, node);
   } else if (node->op == ONNXC_OP_RESHAPE) {
     merge_reshapes(graph, node);

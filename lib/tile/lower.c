@@ -169,6 +169,25 @@ static void mark_live(lowerer *l) {
   }
 }
 
+/* Tells the stages from number `first` on which source nodes they compute: those of nodes begin..end-1 of the order. */
+static void name_sources(lowerer *l, uint32_t first, uint32_t begin, uint32_t end) {
+  onnxc_sources sources = {0};
+  for (uint32_t n = begin; n < end; n++) {
+    onnxc_node node = l->graph->order.data[n], before = l->chained[node.i];
+    if (before.i)
+      onnxc_sources_add(&sources, onnxc_node_of(l->graph, before));
+    onnxc_sources_add(&sources, onnxc_node_of(l->graph, node));
+  }
+  onnxc_text text;
+  onnxc_text_init(&text, l->graph->arena);
+  bool copy = onnxc_node_of(l->graph, l->graph->order.data[begin])->op == ONNXC_OP_RELAYOUT; /* named as its value */
+  for (uint32_t k = 0; k < sources.count; k++)
+    onnxc_text_printf(&text, "%s%s", k ? "\n" : copy ? "relayout of " : "", sources.names[k]);
+  onnxc_text_printf(&text, "%s", sources.more ? "\n..." : "");
+  for (uint32_t s = first; s < l->program->stages.length; s++)
+    l->program->stages.data[s].nodes = text.data;
+}
+
 /* Graph outputs that no stage writes (inputs, constants) or that stand twice become copies. */
 static void copy_outputs(lowerer *l) {
   onnxc_graph *graph = l->graph;
@@ -208,13 +227,14 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
   onnxc_lower_find_chains(&l);
   uint32_t length = graph->order.length;
   for (uint32_t n = 0; n < length;) {
+    uint32_t begin = n, stages = program->stages.length;
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
     switch (node->op) {
     case ONNXC_OP_CONSTANT: break;
     case ONNXC_OP_COMPUTE:
       if (node->compute->row_group) {
-        n = onnxc_lower_rows(&l, n);
-        continue;
+        n = onnxc_lower_rows(&l, n) - 1;
+        break;
       }
       if (!onnxc_lower_chain(&l, graph->order.data[n]))
         lower_compute(&l, node);
@@ -234,6 +254,8 @@ onnxc_status onnxc_tile_lower(onnxc_tile_program *program) {
                          onnxc_op_name(node->op));
     }
     n++;
+    if (program->stages.length > stages)
+      name_sources(&l, stages, begin, n);
   }
   copy_outputs(&l);
   onnxc_tile_merge_packing(program);

@@ -117,6 +117,8 @@ static bool merge(onnxc_tile_program *program, const onnxc_stage *first, onnxc_s
   int index = uses == 1 && batch >= 0 ? same_index(program, pack, product, batch) : -1;
   if (index < 0)
     return false;
+  if (first->nodes && first->nodes[0] && second->nodes && strcmp(first->nodes, second->nodes) != 0)
+    second->nodes = onnxc_arena_printf(graph->arena, "%s\n%s", first->nodes, second->nodes);
   onnxc_stmt *kept = loop->body.data[0];
   loop->body.length = 0;
   onnxc_stmt *moved = onnxc_tile_stmt(program, &loop->body, ONNXC_STMT_COMPUTE);

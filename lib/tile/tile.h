@@ -123,6 +123,7 @@ struct onnxc_stmt {
 
 typedef struct onnxc_stage {
   const char *name;    /* op, dtype, tile: "conv1_f32_6x4" */
+  const char *nodes;   /* names of the source nodes that it computes, one a line; may be NULL; not in the text */
   onnxc_block body;    /* parallel loops outermost */
   onnxc_dim num_tasks; /* product of the grid's trip counts */
   uint32_t segment;    /* first 0; a new one begins where a data-dependent symbol is bound */
