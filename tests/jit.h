@@ -8,12 +8,13 @@
 static inline onnxc_status jit_compile(onnxc_jit **jit, onnxc_diag *diag, onnxc_module *module,
                                        const onnxc_target *target, uint32_t num_stages, onnxc_stage_fn *functions) {
   static const onnxc_rt_program nothing;
+  static const onnxc_facts none;
   const onnxc_stage_code *stages = module->stages;
   onnxc_object object = {0};
   onnxc_arena arena;
   onnxc_arena_init(&arena, NULL); /* an empty descriptor's needs are met, or the test aborts */
   *jit = NULL;
-  onnxc_status status = onnxc_jit_object(&object, diag, &arena, module, target, &nothing, NULL);
+  onnxc_status status = onnxc_jit_object(&object, diag, &arena, module, target, &nothing, &none);
   if (status == ONNXC_OK)
     status = onnxc_jit_link(jit, diag, object.bytes, object.size);
   for (uint32_t k = 0; status == ONNXC_OK && k < num_stages; k++) {

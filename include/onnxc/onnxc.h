@@ -130,15 +130,28 @@ int onnxc_program_products(const onnxc_program *program, const onnxc_product_cho
 onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run);
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run);
 
-/* Runs on the calling thread and tells each stage's share of the time; stages has info->num_stages entries. What it
- * finds in seconds is added to, so several runs sum up. */
+/* Runs and adds up each stage's time: stages has info->num_stages entries, and what is found in `seconds` is added to,
+ * so several runs sum up. A stage's time is that of thread 0, from the end of the stage before it to when all threads
+ * are done with it. */
 typedef struct onnxc_stage_profile {
-  const char *name; /* owned by the program */
+  const char *name; /* this and other texts are the program's */
   double seconds;   /* in and out */
   double flops;     /* floating-point operations of the stage's contractions in one run */
   int64_t tasks;
+  const char *nodes;   /* of the model that are computed here, one a line: "node 'conv1' (Conv-11)" */
+  const char *note;    /* what was chosen, and what keeps the stage from its roof; "" if nothing is known */
+  double operations;   /* other operations on data, about as many as vector code takes for them: 16 for exp, .. */
+  double clocks;       /* of one core's vector units for all of these, always busy; 0 = not known, as below */
+  double bytes;        /* that it reads and writes, each element of an operand or result once */
+  double weight_bytes; /* of these, the model's constants */
 } onnxc_stage_profile;
 onnxc_status onnxc_profile(const onnxc_program *program, onnxc_run *run, onnxc_stage_profile *stages);
+
+/* Runs and tells of what happens: each thread says when its work on a stage (with run->parallel_for: a chunk of it)
+ * begins and ends, several at once; thread 0 when all of a stage is done. `watch` takes part of the run's time. */
+typedef enum onnxc_event { ONNXC_STAGE_BEGIN, ONNXC_STAGE_END, ONNXC_STAGE_DONE } onnxc_event;
+typedef void (*onnxc_watch)(void *arg, onnxc_event event, int stage, int thread);
+onnxc_status onnxc_run_watched(const onnxc_program *program, onnxc_run *run, onnxc_watch watch, void *arg);
 
 /* Writes `path`; for libraries and objects also the header beside it (`path` with the suffix .h), and `path`.weights
  * when weights_in_file says so. Linking calls `cc` and `ar`. An artefact that fails leaves nothing behind. */

@@ -9,6 +9,7 @@
 
 #include "onnxc/onnxc.h"
 
+#include "emit/cache.h"
 #include "emit/emit.h"
 #include "frontend.h"
 #include "pass/pass.h"
@@ -63,6 +64,7 @@ typedef struct onnxc_build {
   onnxc_tile_program tile;
   onnxc_module module;
   onnxc_rt_program rt;
+  onnxc_facts facts;
   onnxc_weights weights;
 } onnxc_build;
 void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_options *options);
@@ -72,5 +74,20 @@ onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key);
 onnxc_status onnxc_build_tile(onnxc_build *build);                     /* import, passes, tile program */
 onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix); /* code generation, descriptor */
 void onnxc_build_free(onnxc_build *build);
+
+/* See compile.c. */
+struct onnxc_program {
+  onnxc_build build;
+  onnxc_storage *storage;  /* NULL: from the cache */
+  onnxc_cache_entry entry; /* of the cache, that it was loaded from */
+  onnxc_object object;     /* until it is linked */
+  onnxc_jit *jit;
+  void *copies; /* of weights */
+  onnxc_rt_program rt;
+  onnxc_facts facts;
+  onnxc_product_choice *products;
+  int num_products;
+  onnxc_stats stats;
+};
 
 #endif

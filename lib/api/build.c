@@ -123,5 +123,5 @@ onnxc_status onnxc_build_tile(onnxc_build *build) {
 
 onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix) {
   ONNXC_TRY(onnxc_codegen(&build->module, &build->tile, &build->arena, prefix));
-  return onnxc_describe(&build->rt, &build->weights, &build->tile, build->module.stages, &build->arena);
+  return onnxc_describe(&build->rt, &build->weights, &build->facts, &build->tile, build->module.stages, &build->arena);
 }

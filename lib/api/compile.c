@@ -9,26 +9,10 @@
  */
 #include "api/api.h"
 
-#include "emit/cache.h"
-
 #include <stdatomic.h>
 #include <string.h>
 
 enum { ALIGN = 64 };
-
-struct onnxc_program {
-  onnxc_build build;
-  onnxc_storage *storage;  /* NULL: from the cache */
-  onnxc_cache_entry entry; /* of the cache, that it was loaded from */
-  onnxc_object object;     /* until it is linked */
-  onnxc_jit *jit;
-  void *copies; /* of weights */
-  onnxc_rt_program rt;
-  const char *const *stage_names;
-  onnxc_product_choice *products;
-  int num_products;
-  onnxc_stats stats;
-};
 
 static bool must_copy(const onnxc_storage *storage, const struct onnxc_weight_piece *piece) {
   uintptr_t at = (uintptr_t)piece->data, caller = (uintptr_t)storage->caller_bytes;
@@ -86,12 +70,12 @@ static onnxc_status bind_weights(onnxc_program *program) {
 /* From an object to code and descriptor. */
 static onnxc_status link_code(onnxc_program *program, const void *bytes, size_t size) {
   onnxc_diag *diag = &program->build.model->context->diag;
-  uintptr_t descriptor = 0, names = 0;
+  uintptr_t descriptor = 0, facts = 0;
   ONNXC_TRY(onnxc_jit_link(&program->jit, diag, bytes, size));
   ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_PROGRAM, &descriptor));
-  ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_STAGE_NAMES, &names));
+  ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_FACTS, &facts));
   program->rt = *(const onnxc_rt_program *)descriptor; // NOLINT(performance-no-int-to-ptr)
-  program->stage_names = (const char *const *)names;   // NOLINT(performance-no-int-to-ptr)
+  program->facts = *(const onnxc_facts *)facts;        // NOLINT(performance-no-int-to-ptr)
 #ifdef ONNXC_HAVE_OMP
   program->rt.team = onnxc_rt_omp_team;
 #endif
@@ -200,10 +184,8 @@ static onnxc_status compile(void *arg) {
   ONNXC_TRY(onnxc_build_tile(build));
   ONNXC_TRY(onnxc_build_code(build, "onnxc"));
   ONNXC_TRY(check_cpu(program, &build->rt));
-  const char **names = ONNXC_NEW_ARRAY(&build->arena, const char *, build->rt.num_stages);
-  for (int64_t k = 0; k < build->rt.num_stages; k++)
-    names[k] = build->tile.stages.data[k].name;
-  ONNXC_TRY(onnxc_jit_object(&program->object, diag, &build->arena, &build->module, build->target, &build->rt, names));
+  ONNXC_TRY(onnxc_jit_object(&program->object, diag, &build->arena, &build->module, build->target, &build->rt,
+                             &build->facts));
   ONNXC_TRY(link_code(program, program->object.bytes, program->object.size));
   if (path)
     store_entry(program, path, &key);
@@ -268,28 +250,4 @@ onnxc_status onnxc_plan(const onnxc_program *program, onnxc_run *run) {
 
 onnxc_status onnxc_run_program(const onnxc_program *program, onnxc_run *run) {
   return (onnxc_status)onnxc_rt_run(&program->rt, NULL, run);
-}
-
-typedef struct profile {
-  const onnxc_program *program;
-  const onnxc_run *run;
-  onnxc_stage_profile *stages;
-  double last; /* when the stage before was done */
-} profile;
-
-static void stage_done(void *arg, int64_t stage) {
-  profile *p = arg;
-  const onnxc_rt_stage *info = &p->program->rt.stages[stage];
-  const int64_t *values = p->run->workspace; /* the dim slots stand at its start */
-  double now = onnxc_seconds();
-  p->stages[stage].name = p->program->stage_names[stage];
-  p->stages[stage].seconds += now - p->last;
-  p->stages[stage].flops = (double)values[info->flops_dim];
-  p->stages[stage].tasks = values[info->tasks_dim];
-  p->last = onnxc_seconds();
-}
-
-onnxc_status onnxc_profile(const onnxc_program *program, onnxc_run *run, onnxc_stage_profile *stages) {
-  profile p = {program, run, stages, onnxc_seconds()};
-  return (onnxc_status)onnxc_rt_run_watched(&program->rt, NULL, run, stage_done, &p);
 }

@@ -21,8 +21,8 @@ onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_modu
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
                                    const onnxc_rt_program *program, LLVMValueRef weights, LLVMValueRef team,
                                    LLVMValueRef *result);
-/* A private constant array of texts. */
-LLVMValueRef onnxc_emit_strings(onnxc_arena *arena, onnxc_module *module, const char *const *texts, size_t count);
+/* As a private constant, too. */
+LLVMValueRef onnxc_emit_facts(onnxc_arena *arena, onnxc_module *module, const onnxc_facts *facts, size_t num_stages);
 
 /* ---- files.c ---- */
 

@@ -99,12 +99,18 @@ static constants constants_of(onnxc_arena *arena, const onnxc_module *module) {
                      .pointer = LLVMPointerTypeInContext(module->context, 0)};
 }
 
-LLVMValueRef onnxc_emit_strings(onnxc_arena *arena, onnxc_module *module, const char *const *texts, size_t count) {
-  constants c = constants_of(arena, module);
-  LLVMValueRef *values = ONNXC_NEW_ARRAY(arena, LLVMValueRef, count);
-  for (size_t k = 0; k < count; k++)
-    values[k] = string(&c, texts[k]);
-  return global(&c, LLVMConstArray2(c.pointer, values, count), "texts", 8);
+LLVMValueRef onnxc_emit_facts(onnxc_arena *arena, onnxc_module *module, const onnxc_facts *facts, size_t num_stages) {
+  constants base = constants_of(arena, module);
+  const constants *c = &base;
+  LLVMValueRef *values = ONNXC_NEW_ARRAY(arena, LLVMValueRef, num_stages);
+  for (size_t k = 0; k < num_stages; k++) {
+    const onnxc_stage_facts *stage = &facts->stages[k];
+    values[k] =
+        STRUCTURE(c, string(c, stage->name), string(c, stage->nodes), string(c, stage->note), i64(c, stage->flops),
+                  i64(c, stage->operations), i64(c, stage->ticks), i64(c, stage->bytes), i64(c, stage->weight_bytes));
+  }
+  LLVMValueRef stages = num_stages == 0 ? null(c) : array(c, LLVMTypeOf(values[0]), values, num_stages);
+  return global(c, STRUCTURE(c, i64(c, facts->num_dims), TABLE(c, facts->dims, facts->num_dims), stages), "facts", 8);
 }
 
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,

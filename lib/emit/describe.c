@@ -11,6 +11,7 @@
  */
 #include "emit/describe.h"
 #include "emit/machine.h"
+#include "tile/note.h"
 #include "tile/views.h"
 
 #include <string.h>
@@ -34,6 +35,7 @@ typedef struct describer {
   uint32_t *root; /* by slot: the slot whose memory it lies in */
   onnxc_rt_io *inputs, *outputs;
   ONNXC_VEC(onnxc_rt_constraint) constraints;
+  onnxc_amounts *amounts; /* by stage */
 } describer;
 
 static onnxc_status internal(describer *d, const char *what, const char *name) {
@@ -235,75 +237,15 @@ static void describe_sizes(describer *d) {
   }
 }
 
-/* What a stage has to do. */
-typedef struct amount {
-  onnxc_dim flops; /* multiplications and additions of its contractions: what "GFLOP/s" counts */
-  onnxc_dim work;  /* scalar operations, a multiplication with its addition as one */
-} amount;
-
-static onnxc_dim count_points(onnxc_dims *dims, const onnxc_compute *compute, uint32_t indices) {
-  onnxc_dim points = onnxc_dim_const(dims, 1);
-  for (uint32_t x = 0; x < indices; x++)
-    points = onnxc_dim_mul(dims, points, compute->extents[x]);
-  return points;
-}
-
-static void count_compute(describer *d, const onnxc_compute *compute, amount *sum) {
-  onnxc_dims *dims = &d->graph->dims;
-  const onnxc_exprs *exprs = &d->graph->exprs;
-  onnxc_dim all = count_points(dims, compute, compute->num_parallel + compute->num_reduce), work = all;
-  if (compute->contraction.valid) {
-    sum->flops = onnxc_dim_add(dims, sum->flops, onnxc_dim_mulc(dims, all, 2));
-  } else {
-    int64_t inner = 1, outer = 0;
-    for (uint32_t k = 0; k < compute->num_results; k++) {
-      inner += compute->num_reduce > 0 ? onnxc_expr_cost(exprs, compute->element[k]) : 0;
-      outer += onnxc_expr_cost(exprs, compute->finish[k]);
-    }
-    work = onnxc_dim_add(dims, onnxc_dim_mulc(dims, all, inner),
-                         onnxc_dim_mulc(dims, count_points(dims, compute, compute->num_parallel), outer));
-  }
-  sum->work = onnxc_dim_add(dims, sum->work, work);
-}
-
-/* The cases, edges and blocks of one compute write the same buffer, and each has its whole extents: it counts once in a
- * stage, and a product also where something else has written the buffer before (the sums of its parts begin as zeros).
- * Fills are small. counted_in[b]: twice the stage + 1 or, by a product, + 2. */
-static void count_block(describer *d, const onnxc_block *block, uint32_t stage, uint32_t *counted_in, amount *sum) {
-  onnxc_dims *dims = &d->graph->dims;
-  for (uint32_t k = 0; k < block->length; k++) {
-    const onnxc_stmt *stmt = block->data[k];
-    if (stmt->kind == ONNXC_STMT_FOR || stmt->kind == ONNXC_STMT_IF) {
-      count_block(d, &stmt->body, stage, counted_in, sum);
-      count_block(d, &stmt->otherwise, stage, counted_in, sum);
-      continue;
-    }
-    const onnxc_buffer *result = &d->program->buffers.data[stmt->results[0].buffer];
-    bool product = stmt->kind == ONNXC_STMT_COMPUTE && stmt->compute->contraction.valid;
-    uint32_t *counted = &counted_in[stmt->results[0].buffer], mark = 2 * stage + (product ? 2 : 1);
-    if (stmt->kind == ONNXC_STMT_FILL || *counted >= mark)
-      continue;
-    *counted = mark;
-    if (stmt->kind == ONNXC_STMT_COMPUTE) {
-      count_compute(d, stmt->compute, sum);
-      continue;
-    }
-    onnxc_dim elements = onnxc_dim_const(dims, 2);
-    for (uint32_t x = 0; x < result->rank; x++)
-      elements = onnxc_dim_mul(dims, elements, result->dims[x]);
-    sum->work = onnxc_dim_add(dims, sum->work, elements);
-  }
-}
-
 /* ---- stages, lifetimes ---- */
 
 static void describe_stages(describer *d, onnxc_rt_program *result) {
   uint32_t count = d->program->stages.length;
   onnxc_rt_stage *stages = ONNXC_NEW_ARRAY(d->arena, onnxc_rt_stage, count);
   ONNXC_VEC(int64_t) buffers = {0}, dims = {0};
-  uint32_t *counted_in = ONNXC_NEW_ARRAY(d->arena, uint32_t, d->program->buffers.length);
-  const onnxc_dim none = onnxc_dim_const(&d->graph->dims, 0);
-  onnxc_dim flops = none;
+  onnxc_counter *counter = onnxc_counter_new(d->program, d->arena);
+  onnxc_dim flops = onnxc_dim_const(&d->graph->dims, 0);
+  d->amounts = ONNXC_NEW_ARRAY(d->arena, onnxc_amounts, count);
   for (uint32_t s = 0; s < count; s++) {
     const onnxc_stage *stage = &d->program->stages.data[s];
     const onnxc_stage_code *code = &d->code[s];
@@ -311,11 +253,10 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
     out->function = (int32_t)(stage->same_as ? stage->same_as - 1 : s);
     out->segment = (int32_t)stage->segment;
     out->tasks_dim = slot_of(d, stage->num_tasks);
-    amount sum = {none, none};
-    count_block(d, &stage->body, s, counted_in, &sum);
-    flops = onnxc_dim_add(&d->graph->dims, flops, sum.flops);
-    out->flops_dim = slot_of(d, sum.flops);
-    out->work_dim = slot_of(d, sum.work);
+    d->amounts[s] = onnxc_count_stage(counter, s);
+    flops = onnxc_dim_add(&d->graph->dims, flops, d->amounts[s].flops);
+    out->flops_dim = slot_of(d, d->amounts[s].flops);
+    out->work_dim = slot_of(d, d->amounts[s].work);
     out->buffers = buffers.length;
     out->num_buffers = code->num_buffers;
     out->dims = dims.length;
@@ -515,8 +456,27 @@ static void describe_interface(describer *d, onnxc_rt_program *result) {
   result->outputs = d->outputs;
 }
 
-onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, const onnxc_tile_program *program,
-                            const onnxc_stage_code *stages, onnxc_arena *arena) {
+/* Behind the dims of the descriptor. */
+static void describe_facts(describer *d, onnxc_facts *facts) {
+  uint32_t count = d->program->stages.length, first = d->slots.dims.length;
+  onnxc_stage_facts *stages = ONNXC_NEW_ARRAY(d->arena, onnxc_stage_facts, count);
+  for (uint32_t s = 0; s < count; s++) {
+    const onnxc_stage *stage = &d->program->stages.data[s];
+    const onnxc_amounts *amounts = &d->amounts[s];
+    stages[s] = (onnxc_stage_facts){.name = stage->name,
+                                    .nodes = stage->nodes ? stage->nodes : "",
+                                    .note = onnxc_tile_note(d->program, stage, d->arena),
+                                    .flops = slot_of(d, amounts->flops),
+                                    .operations = slot_of(d, amounts->operations),
+                                    .ticks = slot_of(d, amounts->ticks),
+                                    .bytes = slot_of(d, amounts->bytes),
+                                    .weight_bytes = slot_of(d, amounts->weight_bytes)};
+  }
+  *facts = (onnxc_facts){d->slots.dims.length - first, d->slots.dims.data + first, stages};
+}
+
+onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, onnxc_facts *facts,
+                            const onnxc_tile_program *program, const onnxc_stage_code *stages, onnxc_arena *arena) {
   describer d = {.arena = arena, .program = program, .graph = program->graph, .code = stages};
   memset(result, 0, sizeof *result);
   result->num_segments = 1;
@@ -558,5 +518,7 @@ onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, co
   result->constraints = d.constraints.data;
   result->num_constraints = d.constraints.length;
   result->info.weights_size = weights->size;
-  return ONNXC_OK;
+  if (facts)
+    describe_facts(&d, facts);
+  return d.status;
 }

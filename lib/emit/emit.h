@@ -7,6 +7,7 @@
 #define ONNXC_EMIT_EMIT_H
 
 #include "codegen/codegen.h"
+#include "emit/facts.h"
 #include "rt/program.h"
 
 #include "onnxc/onnxc.h"
@@ -23,13 +24,12 @@ typedef struct onnxc_object {
   LLVMMemoryBufferRef buffer; /* that holds them */
   LLVMTargetMachineRef machine;
 } onnxc_object;
-#define ONNXC_JIT_PROGRAM     "onnxc_program"     /* the onnxc_rt_program */
-#define ONNXC_JIT_STAGE_NAMES "onnxc_stage_names" /* a const char * for each stage */
+#define ONNXC_JIT_PROGRAM "onnxc_program" /* the onnxc_rt_program */
+#define ONNXC_JIT_FACTS   "onnxc_facts"   /* the onnxc_facts */
 
 /* Consumes the module, but not in an unwinding. */
 onnxc_status onnxc_jit_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                              const onnxc_target *target, const onnxc_rt_program *program,
-                              const char *const *stage_names);
+                              const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts);
 void onnxc_object_free(onnxc_object *object);
 
 typedef struct onnxc_jit onnxc_jit; /* owns code memory */
@@ -40,7 +40,7 @@ onnxc_status onnxc_jit_find(const onnxc_jit *jit, onnxc_diag *diag, const char *
 void onnxc_jit_free(onnxc_jit *jit);
 
 /* Builds the run-time descriptor of a tile program: plans memory, numbers slots, packs the weights section.
- * functions are filled in when it is emitted. The result lies in the arena. emit/describe.c */
+ * functions are filled in when it is emitted. The result lies in the arena. facts may be NULL. emit/describe.c */
 typedef struct onnxc_weights {
   size_t size;
   uint32_t num_pieces;
@@ -49,8 +49,8 @@ typedef struct onnxc_weights {
     const void *data;
   } *pieces; /* borrowed from the graph */
 } onnxc_weights;
-onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, const onnxc_tile_program *program,
-                            const onnxc_stage_code *stages, onnxc_arena *arena);
+onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, onnxc_facts *facts,
+                            const onnxc_tile_program *program, const onnxc_stage_code *stages, onnxc_arena *arena);
 
 typedef struct onnxc_emit_options {
   onnxc_emit kind;

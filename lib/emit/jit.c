@@ -32,8 +32,7 @@ static void publish(LLVMValueRef global, const char *name) {
 }
 
 static onnxc_status make_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                                const onnxc_target *target, const onnxc_rt_program *program,
-                                const char *const *stage_names) {
+                                const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts) {
   object->machine = onnxc_machine_new(diag, target, NULL);
   if (!object->machine)
     return diag->status;
@@ -41,7 +40,7 @@ static onnxc_status make_object(onnxc_object *object, onnxc_diag *diag, onnxc_ar
   LLVMValueRef descriptor = NULL;
   ONNXC_TRY(onnxc_emit_descriptor(diag, arena, module, program, NULL, NULL, &descriptor));
   publish(descriptor, ONNXC_JIT_PROGRAM);
-  publish(onnxc_emit_strings(arena, module, stage_names, (size_t)program->num_stages), ONNXC_JIT_STAGE_NAMES);
+  publish(onnxc_emit_facts(arena, module, facts, (size_t)program->num_stages), ONNXC_JIT_FACTS);
   ONNXC_TRY(onnxc_module_optimize(diag, module->module, object->machine));
   char *message = NULL;
   if (LLVMTargetMachineEmitToMemoryBuffer(object->machine, module->module, LLVMObjectFile, &message, &object->buffer))
@@ -52,10 +51,9 @@ static onnxc_status make_object(onnxc_object *object, onnxc_diag *diag, onnxc_ar
 }
 
 onnxc_status onnxc_jit_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                              const onnxc_target *target, const onnxc_rt_program *program,
-                              const char *const *stage_names) {
+                              const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts) {
   *object = (onnxc_object){0};
-  onnxc_status status = make_object(object, diag, arena, module, target, program, stage_names);
+  onnxc_status status = make_object(object, diag, arena, module, target, program, facts);
   onnxc_module_free(module);
   return status;
 }

@@ -89,5 +89,6 @@ void onnxc_expr_walk(const onnxc_exprs *pool, onnxc_expr e, onnxc_expr_visit_fn 
 bool onnxc_expr_uses_index(const onnxc_exprs *pool, onnxc_expr e, uint32_t index);
 uint32_t onnxc_expr_indices(const onnxc_exprs *pool, onnxc_expr e); /* a bit for each index that occurs in e */
 uint32_t onnxc_expr_cost(const onnxc_exprs *pool, onnxc_expr e);    /* rough scalar operations, loads 1, exp 16 */
+uint32_t onnxc_expr_op_cost(onnxc_expr_op op);                      /* of one node */
 
 #endif

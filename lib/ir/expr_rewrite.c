@@ -83,7 +83,7 @@ uint32_t onnxc_expr_indices(const onnxc_exprs *pool, onnxc_expr e) {
   return used;
 }
 
-static uint32_t cost_of(onnxc_expr_op op) {
+uint32_t onnxc_expr_op_cost(onnxc_expr_op op) {
   switch (op) {
   case ONNXC_EXPR_CONST:
   case ONNXC_EXPR_INDEX:
@@ -112,7 +112,7 @@ uint32_t onnxc_expr_cost(const onnxc_exprs *pool, onnxc_expr e) {
   onnxc_expr_scratch *s = onnxc_expr_collect(pool, e);
   uint64_t cost = 0;
   for (uint32_t i = 0; i < s->list.length; i++)
-    cost += cost_of((onnxc_expr_op)onnxc_exprs_node(pool, s->list.data[i])->op);
+    cost += onnxc_expr_op_cost((onnxc_expr_op)onnxc_exprs_node(pool, s->list.data[i])->op);
   onnxc_expr_release(s);
   return cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
 }

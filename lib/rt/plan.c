@@ -21,7 +21,7 @@ static int64_t floor_mod(int64_t a, int64_t b) {
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
-static int64_t compute_dim(int32_t op, int64_t a, int64_t b) {
+int64_t onnxc_rt_compute_dim(int32_t op, int64_t a, int64_t b) {
   int64_t result = POISON;
   if (a == POISON || b == POISON)
     return POISON;
@@ -79,14 +79,14 @@ static int read_slot(onnxc_rt_state *state, const onnxc_rt_dim *dim, int64_t *va
     data = state->pointers[slot];
   } else {
     while (program->buffers[slot].kind == ONNXC_RT_VIEW) {
-      offset = compute_dim(ONNXC_RT_ADD, offset, state->values[program->buffers[slot].offset_dim]);
+      offset = onnxc_rt_compute_dim(ONNXC_RT_ADD, offset, state->values[program->buffers[slot].offset_dim]);
       slot = program->buffers[slot].index;
     }
     int64_t input = program->buffers[slot].index;
     const onnxc_tensor *tensor = &state->run->inputs[input];
     int64_t count = element_size(tensor->dtype);
     for (int32_t d = 0; d < tensor->rank; d++)
-      count = compute_dim(ONNXC_RT_MUL, count, tensor->dims[d]);
+      count = onnxc_rt_compute_dim(ONNXC_RT_MUL, count, tensor->dims[d]);
     if (!tensor->data || offset < 0 || count < 0 || count - offset < (dim->b + 1) * element_size(dim->c)) {
       onnxc_rt_text text = onnxc_rt_about(state->run, "input", program->info.inputs[input].name);
       onnxc_rt_put(&text, "shapes depend on its contents, so its data must be given when planning");
@@ -110,7 +110,7 @@ int onnxc_rt_evaluate_dims(onnxc_rt_state *state, int32_t segment) {
     case ONNXC_RT_CONST: values[k] = dim->a; break;
     case ONNXC_RT_INPUT_DIM: values[k] = state->run->inputs[dim->a].dims[dim->b]; break;
     case ONNXC_RT_ELEMENT: status = read_slot(state, dim, &values[k]); break;
-    default: values[k] = compute_dim(dim->op, values[dim->a], values[dim->b]); break;
+    default: values[k] = onnxc_rt_compute_dim(dim->op, values[dim->a], values[dim->b]); break;
     }
     if (status != ONNXC_OK)
       return status;

@@ -129,10 +129,14 @@ typedef struct onnxc_rt_program {
 int onnxc_rt_check_cpu(const onnxc_rt_program *program, char *message, size_t size);
 int onnxc_rt_plan(const onnxc_rt_program *program, const void *weights, onnxc_run *run);
 int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run *run);
-/* The same on the calling thread alone; stage_done is told after each stage. For profiles. */
-typedef void (*onnxc_rt_stage_done)(void *arg, int64_t stage);
-int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run,
-                         onnxc_rt_stage_done stage_done, void *arg);
+/* The same, for profiles: each thread says when its work on a stage (with parallel_for: a chunk of it) begins and ends,
+ * thread 0 when all of the stage is done. */
+typedef enum onnxc_rt_event { ONNXC_RT_BEGIN, ONNXC_RT_END, ONNXC_RT_DONE } onnxc_rt_event;
+typedef void (*onnxc_rt_watch)(void *arg, onnxc_rt_event event, int64_t stage, int thread);
+int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run, onnxc_rt_watch watch,
+                         void *arg);
+/* What a run computes for a slot of operation ADD .. EQ; INT64_MIN on overflow, and where an argument is that. */
+int64_t onnxc_rt_compute_dim(int32_t op, int64_t a, int64_t b);
 uint64_t onnxc_rt_host_cpu(void); /* the features of this machine, as the operating system lets them be used */
 void onnxc_rt_omp_team(int threads, onnxc_rt_member member, void *arg);
 

@@ -136,6 +136,11 @@ static int end_segments(onnxc_rt_state *state, int32_t segment) {
   return status;
 }
 
+static void tell(const onnxc_rt_state *state, onnxc_rt_event event, const onnxc_rt_stage *stage, int thread) {
+  if (state->watch)
+    state->watch(state->watch_arg, event, stage - state->program->stages, thread);
+}
+
 static void run_tasks(const onnxc_rt_state *state, const onnxc_rt_stage *stage, int64_t first, int64_t last,
                       int thread) {
   size_t scratch = ((size_t)state->program->scratch_size + ONNXC_RT_ALIGN - 1) & ~(size_t)(ONNXC_RT_ALIGN - 1);
@@ -163,11 +168,21 @@ typedef struct rt_chunks {
 
 static void run_chunk(void *arg, int64_t chunk, int thread) {
   rt_chunks *job = arg;
-  if (thread >= 0 && thread < job->state->threads)
-    run_tasks(job->state, job->stage, part_start(job->tasks, job->chunks, chunk),
-              part_start(job->tasks, job->chunks, chunk + 1), thread);
-  else
+  if (thread < 0 || thread >= job->state->threads) {
     __atomic_store_n(&job->refused, true, __ATOMIC_RELAXED);
+    return;
+  }
+  tell(job->state, ONNXC_RT_BEGIN, job->stage, thread);
+  run_tasks(job->state, job->stage, part_start(job->tasks, job->chunks, chunk),
+            part_start(job->tasks, job->chunks, chunk + 1), thread);
+  tell(job->state, ONNXC_RT_END, job->stage, thread);
+}
+
+/* All of a stage by thread 0. */
+static void run_whole(const onnxc_rt_state *state, const onnxc_rt_stage *stage) {
+  tell(state, ONNXC_RT_BEGIN, stage, 0);
+  run_tasks(state, stage, 0, state->values[stage->tasks_dim], 0);
+  tell(state, ONNXC_RT_END, stage, 0);
 }
 
 /* How many of `threads` are worth their while in a stage, whose sizes are known. */
@@ -182,7 +197,7 @@ static int run_stage(const onnxc_rt_state *state, const onnxc_rt_stage *stage) {
   enum { CHUNKS_A_THREAD = 4 };
   int64_t tasks = state->values[stage->tasks_dim], threads = threads_of(state, stage, state->threads);
   if (threads == 1) {
-    run_tasks(state, stage, 0, tasks, 0);
+    run_whole(state, stage);
     return ONNXC_OK;
   }
   int64_t chunks = threads < state->threads ? threads : threads * CHUNKS_A_THREAD;
@@ -204,6 +219,7 @@ static void run_part(const onnxc_rt_state *state, const onnxc_rt_stage *stage, i
                      onnxc_rt_queue *queues) {
   enum { STEPS = 8 };
   int64_t tasks = state->values[stage->tasks_dim];
+  tell(state, ONNXC_RT_BEGIN, stage, thread);
   for (int64_t k = 0; k < parts; k++) {
     int64_t part = (thread + k) % parts, start = part_start(tasks, parts, part);
     int64_t size = part_start(tasks, parts, part + 1) - start, step = (size + STEPS - 1) / STEPS;
@@ -211,6 +227,7 @@ static void run_part(const onnxc_rt_state *state, const onnxc_rt_stage *stage, i
     for (; at < size; at = take(&queues[part], step))
       run_tasks(state, stage, start + at, start + (at + step < size ? at + step : size), thread);
   }
+  tell(state, ONNXC_RT_END, stage, thread);
 }
 
 /* One thread of a team: all go through the same stages, each does its part; thread 0 also opens segments. */
@@ -236,12 +253,14 @@ static void run_member(void *arg, int thread, int threads, void (*barrier)(void)
       turn = 1 - turn; /* whose users have all passed a barrier */
       state->queues[turn][thread].taken = 0;
     } else if (thread == 0) {
-      run_tasks(state, stage, 0, state->values[stage->tasks_dim], 0);
+      run_whole(state, stage);
     }
     bool thread_0_goes_on = parts == 1 && k + 1 < program->num_stages && stage[1].segment == stage->segment &&
                             threads_of(state, &stage[1], threads) == 1;
     if (!thread_0_goes_on)
       barrier();
+    if (thread == 0)
+      tell(state, ONNXC_RT_DONE, stage, 0);
   }
   if (thread == 0)
     state->status = end_segments(state, segment);
@@ -260,8 +279,7 @@ static int run_alone(onnxc_rt_state *state) {
     int status = run_stage(state, stage);
     if (status != ONNXC_OK)
       return status;
-    if (state->stage_done)
-      state->stage_done(state->stage_done_arg, k);
+    tell(state, ONNXC_RT_DONE, stage, 0);
   }
   return end_segments(state, segment);
 }
@@ -322,11 +340,10 @@ int onnxc_rt_run(const onnxc_rt_program *program, const void *weights, onnxc_run
   return run_started(&state);
 }
 
-int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run,
-                         onnxc_rt_stage_done stage_done, void *arg) {
+int onnxc_rt_run_watched(const onnxc_rt_program *program, const void *weights, onnxc_run *run, onnxc_rt_watch watch,
+                         void *arg) {
   onnxc_rt_state state = onnxc_rt_start(program, weights, run);
-  state.threads = 1;
-  state.stage_done = stage_done;
-  state.stage_done_arg = arg;
+  state.watch = watch;
+  state.watch_arg = arg;
   return run_started(&state);
 }

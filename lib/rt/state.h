@@ -42,8 +42,8 @@ typedef struct onnxc_rt_state {
   size_t rest_size;
   int threads;
   int status;
-  onnxc_rt_stage_done stage_done; /* NULL: nobody watches */
-  void *stage_done_arg;
+  onnxc_rt_watch watch; /* NULL: nobody */
+  void *watch_arg;
 } onnxc_rt_state;
 
 /* ---- message.c: text into run->message ---- */

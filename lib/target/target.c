@@ -8,17 +8,18 @@
 #include <string.h>
 
 static const onnxc_target targets[] = {
-#define X(NAME, ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, PORTS, LATENCY, BF16, INT8, L1, L2, L3, LOADS, B2, B3,    \
-          BM)                                                                                                          \
+#define X(NAME, ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, ISSUE, PORTS, LATENCY, BF16, INT8, L1, L2, L3, LOADS, B2, \
+          B3, BM)                                                                                                      \
   {NAME,     ONNXC_ARCH_##ARCH,                                                                                        \
    FEATURES, LLVM,                                                                                                     \
    TUNE,     VECTOR,                                                                                                   \
-   VECTORS,  PORTS,                                                                                                    \
-   LATENCY,  BF16,                                                                                                     \
-   INT8,     L1,                                                                                                       \
-   L2,       L3,                                                                                                       \
-   LOADS,    B2,                                                                                                       \
-   B3,       BM},
+   VECTORS,  ISSUE,                                                                                                    \
+   PORTS,    LATENCY,                                                                                                  \
+   BF16,     INT8,                                                                                                     \
+   L1,       L2,                                                                                                       \
+   L3,       LOADS,                                                                                                    \
+   B2,       B3,                                                                                                       \
+   BM},
 #include "target/targets.def"
 #undef X
 };

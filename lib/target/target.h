@@ -31,6 +31,7 @@ typedef struct onnxc_target {
   const char *tune;          /* "tune-cpu" that schedules our loops without spills */
   uint32_t vector_bytes;     /* of a register used for f32 */
   uint32_t num_vectors;      /* architectural vector registers */
+  uint32_t vector_ports;     /* operations on such registers begun in a clock */
   uint32_t fma_ports, fma_latency;
   uint32_t bf16_dots, int8_dots;         /* vdpbf16ps, vpdpbusd of a whole register begun in a clock; 0 = none */
   uint32_t l1_bytes, l2_bytes, l3_bytes; /* a core's share of L3 */

@@ -125,7 +125,20 @@ static void after_pass(void *arg, const char *pass, double seconds, const char *
   cr_expect(seconds >= 0);
 }
 
-/* The stages' operations sum up to the program's, and each has a name and a time. */
+typedef struct watched {
+  int begun, ended, done, last;
+} watched;
+
+static void watch(void *arg, onnxc_event event, int stage, int thread) {
+  watched *w = arg;
+  cr_expect_eq(thread, 0);
+  cr_expect(stage == w->last || (event == ONNXC_STAGE_BEGIN && stage == w->last + 1));
+  w->last = stage;
+  *(event == ONNXC_STAGE_BEGIN ? &w->begun : event == ONNXC_STAGE_END ? &w->ended : &w->done) += 1;
+}
+
+/* The stages' operations sum up to the program's, each has a name and a time, and the product is what the model says:
+ * y = relu(x w + b) and the copy of x are two groups. */
 static void check_profile(const onnxc_program *program, const onnxc_stats *stats) {
   float x[15] = {0}, y[20], same[15];
   onnxc_tensor in = {x, 1, 2, {5, 3}}, out[2] = {{.data = y}, {.data = same}};
@@ -140,6 +153,21 @@ static void check_profile(const onnxc_program *program, const onnxc_stats *stats
     cr_expect(stages[k].name && stages[k].seconds >= 0 && stages[k].tasks > 0);
   }
   cr_expect_eq(flops, stats->flops);
+  for (int k = 0; k < stats->groups; k++)
+    if (stages[k].flops > 0) {
+      cr_expect(strstr(stages[k].nodes, "(MatMul-") && strstr(stages[k].nodes, "(Add-") &&
+                    strstr(stages[k].nodes, "\nnode 'y' (Relu-"),
+                "%s", stages[k].nodes);
+      cr_expect_eq(stages[k].operations, 2.0 * 5 * 4);
+      cr_expect_eq(stages[k].bytes, 4.0 * (5 * 3 + 3 * 4 + 4 + 5 * 4));
+      cr_expect_eq(stages[k].weight_bytes, 4.0 * (3 * 4 + 4));
+      cr_expect(stages[k].clocks > 0 && stages[k].note[0]);
+    } else {
+      cr_expect(stages[k].bytes == 2.0 * 4 * 5 * 3 && stages[k].clocks == 0);
+    }
+  watched w = {.last = -1};
+  cr_assert_eq(onnxc_run_watched(program, &run, watch, &w), ONNXC_OK);
+  cr_expect(w.begun == stats->groups && w.ended == w.begun && w.done == w.begun);
   free(stages);
   free(run.workspace);
 }

@@ -122,15 +122,21 @@ Test(cached, profile_knows_the_stages) {
     cr_assert_eq(onnxc_plan(program, &run), ONNXC_OK);
     run.workspace = aligned_alloc(64, (run.workspace_size + 63) / 64 * 64);
     cr_assert_eq(onnxc_profile(program, &run, stages[k]), ONNXC_OK, "%s", run.message);
-    for (int s = 0; s < stats.groups; s++)
+    for (int s = 0; s < stats.groups; s++) {
       stages[k][s].name = strdup(stages[k][s].name);
+      stages[k][s].nodes = strdup(stages[k][s].nodes);
+    }
     free(run.workspace);
     onnxc_program_free(program);
   }
   for (int s = 0; s < stats.groups; s++) {
     cr_expect_str_eq(stages[1][s].name, stages[0][s].name);
-    free((void *)(uintptr_t)stages[0][s].name); // NOLINT(performance-no-int-to-ptr)
-    free((void *)(uintptr_t)stages[1][s].name); // NOLINT(performance-no-int-to-ptr)
+    cr_expect_str_eq(stages[1][s].nodes, stages[0][s].nodes);
+    cr_expect_eq(stages[1][s].bytes, stages[0][s].bytes);
+    for (int k = 0; k < 2; k++) {
+      free((void *)(uintptr_t)stages[k][s].name);  // NOLINT(performance-no-int-to-ptr)
+      free((void *)(uintptr_t)stages[k][s].nodes); // NOLINT(performance-no-int-to-ptr)
+    }
   }
 }
 

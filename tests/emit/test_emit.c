@@ -204,7 +204,7 @@ Test(emit, describes_a_program, .init = start, .fini = stop) {
     ONNXC_PUSH(&arena, tile.stages, stages[k]);
   onnxc_rt_program rt;
   onnxc_weights packed;
-  cr_assert_eq(onnxc_describe(&rt, &packed, &tile, code, &arena), ONNXC_OK, "%s", diag.text);
+  cr_assert_eq(onnxc_describe(&rt, &packed, NULL, &tile, code, &arena), ONNXC_OK, "%s", diag.text);
   cr_expect(packed.num_pieces == 1 && packed.size == 16, "equal constants lie there once");
   cr_expect(rt.num_stages == 2 && rt.num_segments == 1 && rt.scratch_size == 100 && rt.num_buffers == 6);
   cr_expect_eq(rt.num_slots, 1, "t alone needs a place");
@@ -225,7 +225,7 @@ Test(emit, describes_a_program, .init = start, .fini = stop) {
   cr_expect_str_eq(run.message, "dim 'N' is too large (2147483648 against 2147483647)");
   /* An output that is an input needs a copy, which the tile program has to make. */
   graph.outputs.data[0] = x;
-  cr_expect_eq(onnxc_describe(&rt, &packed, &tile, code, &arena), ONNXC_INTERNAL);
+  cr_expect_eq(onnxc_describe(&rt, &packed, NULL, &tile, code, &arena), ONNXC_INTERNAL);
 }
 
 /* ---- the weights' object ---- */

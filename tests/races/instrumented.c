@@ -86,7 +86,7 @@ static onnxc_status make_object(job *j) {
   onnxc_module module;
   ONNXC_TRY(make_program(j));
   ONNXC_TRY(onnxc_codegen(&module, &j->program, &j->arena, "stage"));
-  ONNXC_TRY(onnxc_describe(&j->rt, &j->weights, &j->program, module.stages, &j->arena));
+  ONNXC_TRY(onnxc_describe(&j->rt, &j->weights, NULL, &j->program, module.stages, &j->arena));
   j->rt.thread_work = 1; /* several threads however small the stages are */
   onnxc_emit_options options = {.kind = ONNXC_EMIT_OBJECT,
                                 .path = j->object,

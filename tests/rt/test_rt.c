@@ -242,9 +242,33 @@ Test(rt, runs_in_a_team) {
     }
 }
 
-static void count_stage(void *arg, int64_t stage) {
-  int *seen = arg;
-  *seen = *seen * 10 + (int)stage + 1;
+typedef struct seen {
+  int done; /* digits: the stages in order */
+  int begun[3], ended[3], working[3];
+} seen;
+
+static void watch(void *arg, onnxc_rt_event event, int64_t stage, int thread) {
+  seen *s = arg;
+  if (event == ONNXC_RT_DONE) {
+    s->done = s->done * 10 + (int)stage + 1;
+    return;
+  }
+  s->working[thread] += event == ONNXC_RT_BEGIN ? 1 : -1;
+  (event == ONNXC_RT_BEGIN ? s->begun : s->ended)[thread]++;
+  cr_expect(s->working[thread] == 0 || s->working[thread] == 1);
+}
+
+/* A thread's pieces of work follow each other, and a stage is done once. */
+static void check_watched(const onnxc_rt_program *program, onnxc_run *run, int pieces) {
+  seen s = {0};
+  cr_expect_eq(onnxc_rt_run_watched(program, NULL, run, watch, &s), ONNXC_OK, "%s", run->message);
+  cr_expect_eq(s.done, 12);
+  int begun = 0;
+  for (int k = 0; k < 3; k++) {
+    begun += s.begun[k];
+    cr_expect(s.begun[k] == s.ended[k]);
+  }
+  cr_expect_eq(begun, pieces, "%d", begun);
 }
 
 Test(rt, tells_stages) {
@@ -255,9 +279,13 @@ Test(rt, tells_stages) {
   onnxc_run run = {.inputs = &in, .outputs = &out, .num_threads = 3};
   cr_assert_eq(onnxc_rt_plan(&program, NULL, &run), ONNXC_OK);
   run.workspace = new_workspace(&run);
-  int seen = 0;
-  cr_expect_eq(onnxc_rt_run_watched(&program, NULL, &run, count_stage, &seen), ONNXC_OK);
-  cr_expect_eq(seen, 12);
+  check_watched(&program, &run, 6); /* 3 tasks in each of 2 stages */
+  int threads = 3;
+  run.parallel_for = reverse_pool;
+  run.pool = &threads;
+  check_watched(&program, &run, 6);
+  run.num_threads = 1;
+  check_watched(&program, &run, 2);
   free(run.workspace);
 }
 
