@@ -15,15 +15,18 @@
 #include <string.h>
 #include <sys/resource.h>
 
-static const char help[] = "usage: onnxc bench MODEL [options]       MODEL: .onnx, or a compiled .so\n"
-                           "  --threads=N, --affinity=close|spread|none  as for run\n"
-                           "  --duration=SECONDS default 2\n"
-                           "  --input NAME=FILE  as for run; random data for inputs not given\n"
-                           "  --no-peak          do not measure the peak\n"
-                           "  --profile          also the time and speed of each stage, on one thread\n"
-                           "  --json\n"
-                           "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE  as "
-                           "for compile\n" CLI_CACHE_HELP;
+static const char help[] =
+    "usage: onnxc bench MODEL [options]       MODEL: .onnx, or a compiled .so\n"
+    "  --threads=N, --affinity=close|spread|none  as for run\n"
+    "  --duration=SECONDS default 2\n"
+    "  --input NAME=FILE  as for run; random data for inputs not given\n"
+    "  --no-peak          do not measure the peak\n"
+    "  --profile          also each group: its nodes, time, speed, and the share of the roof that binds it\n"
+    "  --trace=FILE       a run as a Chrome trace (chrome://tracing, ui.perfetto.dev); implies --profile\n"
+    "  --chart=FILE.svg   the groups as a bar chart; implies --profile\n"
+    "  --json\n"
+    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE\n"
+    "                     as for compile\n" CLI_CACHE_HELP;
 
 static const char *const cache_notes[] = {[ONNXC_CACHE_UNUSED] = "",
                                           [ONNXC_CACHE_HIT] = " (from the cache)",
@@ -41,6 +44,7 @@ typedef struct bench {
   int threads;
   double duration;
   bool json, peak, profile;
+  const char *trace, *chart;
   onnxc_run run; /* as planned */
   double flops;
   cli_session session;
@@ -161,11 +165,13 @@ static int profile(bench *b) {
     return cli_fail(ONNXC_UNSUPPORTED, "%s: only a model, not a compiled library, can be profiled", b->path);
   if (!b->json)
     report(b);
-  return cli_profile(b->cli, &b->session, &b->run, b->duration, percentile(&b->peaks, 0.5) / b->threads, b->json);
+  const cli_profile_options options = {
+      .seconds = b->duration, .roofs = b->peak, .json = b->json, .trace = b->trace, .chart = b->chart};
+  return cli_show_profile(b->cli, &b->session, &b->run, &options);
 }
 
 int cli_bench(command *cli, int argc, char **argv) {
-  enum { INPUT = CLI_FIRST_OWN, THREADS, AFFINITY, DURATION, NO_PEAK, JSON, PROFILE };
+  enum { INPUT = CLI_FIRST_OWN, THREADS, AFFINITY, DURATION, NO_PEAK, JSON, PROFILE, TRACE, CHART };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS,
                                         CLI_CACHE_OPTION,
                                         {"input", 1, NULL, INPUT},
@@ -175,6 +181,8 @@ int cli_bench(command *cli, int argc, char **argv) {
                                         {"no-peak", 0, NULL, NO_PEAK},
                                         {"json", 0, NULL, JSON},
                                         {"profile", 0, NULL, PROFILE},
+                                        {"trace", 1, NULL, TRACE},
+                                        {"chart", 1, NULL, CHART},
                                         {0}};
   bench b = {.cli = cli, .threads = 1, .duration = 2, .peak = true};
   cli_options options = {0};
@@ -188,6 +196,8 @@ int cli_bench(command *cli, int argc, char **argv) {
     case NO_PEAK: b.peak = false; break;
     case JSON: b.json = true; break;
     case PROFILE: b.profile = true; break;
+    case TRACE: b.trace = optarg; break;
+    case CHART: b.chart = optarg; break;
     case THREADS:
       if (!cli_parse_int(optarg, 1, 4096, &threads))
         return cli_usage(cli, "--threads wants a number, not '%s'", optarg);
@@ -208,6 +218,7 @@ int cli_bench(command *cli, int argc, char **argv) {
     return cli_usage(cli, "it wants one model; see onnxc bench --help");
   b.path = argv[optind];
   b.threads = (int)threads;
+  b.profile = b.profile || b.trace || b.chart;
   if (threads > 1)
     cli_bind_threads();
   status = cli_session_open(cli, &b.session, b.path, &options.options, NULL);

@@ -146,9 +146,13 @@ int cli_session_inputs(command *cli, const cli_session *session, const char *con
 
 /* ---- profile.c ---- */
 
-/* Prints where the time of a planned run goes, stage by stage; the session has a program. peak: FLOP/s, 0 = not
- * known. */
-int cli_profile(command *cli, cli_session *session, onnxc_run *run, double seconds, double peak, bool json);
+typedef struct cli_profile_options {
+  double seconds; /* to run for */
+  bool json, roofs;
+  const char *trace, *chart; /* paths; NULL = none */
+} cli_profile_options;
+/* Prints where the time of a planned run goes, group by group, and writes it to files; the session has a program. */
+int cli_show_profile(command *cli, cli_session *session, onnxc_run *run, const cli_profile_options *options);
 /* Operations of a planned run, when the program tells; else 0. */
 double cli_profile_flops(command *cli, cli_session *session, onnxc_run *run);
 

@@ -1,7 +1,7 @@
-/* peak.c -- a burst of independent fused multiply-adds: the yardstick that `bench` lays beside a model.
+/* peak.c -- bursts of independent fused multiply-adds, and of loads: the yardsticks that `bench` lays beside a model.
  *
- * In assembly, so that no compiler option changes it: 24 (AVX-512), 12 (AVX2) or 24 (NEON) accumulators, more than
- * latency times throughput of any core. The factors are zero, so values stay finite.
+ * The multiply-adds are in assembly, so that no compiler option changes them: 24 (AVX-512), 12 (AVX2) or 24 (NEON)
+ * accumulators, more than latency times throughput of any core. The factors are zero, so values stay finite.
  */
 #include "peak.h"
 
@@ -81,55 +81,108 @@ static void (*choose(double *flops_a_round))(long) {
 
 #endif
 
+/* Whole registers, four at a time, so that the sums do not wait for each other. */
+#define DEFINE_READ(NAME, ATTRIBUTE, BYTES)                                                                            \
+  ATTRIBUTE static void NAME(const void *memory, size_t size) {                                                        \
+    typedef long long vector __attribute__((vector_size(BYTES), may_alias));                                           \
+    const vector *from = memory;                                                                                       \
+    vector sums[4] = {{0}};                                                                                            \
+    for (size_t at = 0; at + 4 <= size / (BYTES); at += 4)                                                             \
+      for (size_t k = 0; k < 4; k++)                                                                                   \
+        sums[k] |= from[at + k];                                                                                       \
+    vector sum = (sums[0] | sums[1]) | (sums[2] | sums[3]);                                                            \
+    __asm__ volatile("" : : "m"(sum));                                                                                 \
+  }
+DEFINE_READ(read_16, , 16)
+#if defined(__x86_64__)
+DEFINE_READ(read_32, __attribute__((target("avx2"))), 32)
+DEFINE_READ(read_64, __attribute__((target("avx512f"))), 64)
+#endif
+
+static void read_memory(const void *memory, size_t size) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) {
+    read_64(memory, size);
+    return;
+  }
+  if (__builtin_cpu_supports("avx2")) {
+    read_32(memory, size);
+    return;
+  }
+#endif
+  read_16(memory, size);
+}
+
 typedef struct burst {
   double seconds, rate;
+  const void *memory; /* to read; NULL: multiply-adds */
+  size_t size;
 } burst;
 
 static void run_burst(burst *b) {
-  double flops_a_round = 0, start = cli_seconds(), elapsed;
-  void (*round)(long) = choose(&flops_a_round);
+  double a_round = 0, start = cli_seconds(), elapsed;
+  void (*round)(long) = choose(&a_round);
   long rounds = 0;
-  enum { STEP = 20000 }; /* some ten microseconds */
+  enum { STEP = 20000, READ = 1 << 20 }; /* some ten microseconds */
+  size_t repeat = b->memory && b->size > 0 ? READ / b->size + 1 : 1;
   do {
-    round(STEP);
-    rounds += STEP;
+    for (size_t k = 0; b->memory && k < repeat; k++)
+      read_memory(b->memory, b->size);
+    if (!b->memory)
+      round(STEP);
+    rounds += b->memory ? (long)repeat : STEP;
     elapsed = cli_seconds() - start;
   } while (elapsed < b->seconds);
-  b->rate = (double)rounds * flops_a_round / elapsed;
+  b->rate = (double)rounds * (b->memory ? (double)b->size : a_round) / elapsed;
 }
 
 enum { MAX_THREADS = 256 };
+static burst bursts[MAX_THREADS];
 
 #ifdef ONNXC_HAVE_OMP
 static void run_member(void *arg, int thread, int threads, void (*barrier)(void)) {
-  burst *bursts = arg;
+  (void)arg;
   (void)threads;
   barrier();
   run_burst(&bursts[thread]);
 }
 
 /* The threads of the runs themselves: others would share cores with these, which spin for a while. */
-static void run_bursts(burst *bursts, int count) { onnxc_rt_omp_team(count, run_member, bursts); }
+static void run_team(int count) { onnxc_rt_omp_team(count, run_member, NULL); }
 #else
-static void run_bursts(burst *bursts, int count) {
+static void run_team(int count) {
   (void)count;
   run_burst(&bursts[0]); /* runs have one thread, too */
 }
 #endif
 
-double cli_peak_flops(int threads, double seconds) {
-  static burst bursts[MAX_THREADS];
-  double flops_a_round, sum = 0;
-  int count = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
-  if (!choose(&flops_a_round))
-    return 0;
-  for (int i = 0; i < count; i++)
-    bursts[i] = (burst){seconds, 0};
+static int clamp_threads(int threads) { return threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads; }
+
+static double run_bursts(int count) {
+  double sum = 0;
   if (count == 1)
     run_burst(&bursts[0]);
   else
-    run_bursts(bursts, count);
+    run_team(count);
   for (int i = 0; i < count; i++)
     sum += bursts[i].rate;
   return sum;
+}
+
+double cli_peak_flops(int threads, double seconds) {
+  double flops_a_round;
+  int count = clamp_threads(threads);
+  if (!choose(&flops_a_round))
+    return 0;
+  for (int i = 0; i < count; i++)
+    bursts[i] = (burst){.seconds = seconds};
+  return run_bursts(count);
+}
+
+double cli_peak_bandwidth(int threads, double seconds, const void *memory, size_t size) {
+  int count = clamp_threads(threads);
+  size_t part = size / (size_t)count / 64 * 64;
+  for (int i = 0; i < count; i++)
+    bursts[i] = (burst){.seconds = seconds, .memory = (const unsigned char *)memory + (size_t)i * part, .size = part};
+  return run_bursts(count);
 }

@@ -40,6 +40,14 @@ expect 0 "mlp.s: asm" "$onnxc" compile mlp/model.onnx -o mlp.s --mcpu=haswell
 expect 0 "mlp.o: object" "$onnxc" compile mlp/model.onnx -o mlp.o -v
 expect 0 "" test -s mlp.h
 expect 0 "share_of_peak" "$onnxc" bench --json --duration=0.2 mlp/model.onnx
+expect 0 "share_of_roof" "$onnxc" bench --json --profile --duration=0.1 mlp/model.onnx
+expect 0 " + " "$onnxc" bench --profile --duration=0.1 --threads=2 --trace=trace.json --chart=chart.svg mlp/model.onnx
+expect 0 '"ph": "X"' cat trace.json
+expect 0 '"share_of_roof"' cat trace.json
+expect 0 "</svg>" cat chart.svg
+expect 3 "cannot write 'nowhere/trace.json'" "$onnxc" bench --duration=0.1 --trace=nowhere/trace.json mlp/model.onnx
+expect 3 "cannot write 'nowhere/chart.svg'" "$onnxc" bench --duration=0.1 --chart=nowhere/chart.svg mlp/model.onnx
+expect 4 "only a model, not a compiled library, can be profiled" "$onnxc" bench --profile --duration=0.1 mlp.so
 expect 0 "load and compile" "$onnxc" bench --no-peak --duration=0.1 mlp.so
 expect 0 "(now in the cache)" "$onnxc" bench --no-peak --duration=0.1 --cache=programs mlp/model.onnx
 expect 0 "(from the cache)" "$onnxc" bench --no-peak --duration=0.1 --cache=programs mlp/model.onnx
