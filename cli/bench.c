@@ -133,6 +133,13 @@ static void report(bench *b) {
         (json_int_t)b->runs.length, "min", percentile(&b->runs, 0), "median", median, "p90", percentile(&b->runs, 0.9),
         "p99", percentile(&b->runs, 0.99), "runs_per_second", rate, "load", b->session.open_seconds, "cached",
         b->session.stats.cache == ONNXC_CACHE_HIT, "first_run", b->first_run, "peak_memory_bytes", peak_memory());
+    if (b->session.program)
+      json_object_set_new(root, "weights_bytes", json_integer((json_int_t)b->session.stats.weights_size));
+    json_object_set_new(root, "run_workspace_bytes", json_integer((json_int_t)b->run.workspace_size));
+    if (b->session.program && b->session.stats.largest_live_set >= 0) {
+      json_object_set_new(root, "workspace_bytes", json_integer(b->session.stats.static_workspace));
+      json_object_set_new(root, "live_set_bytes", json_integer(b->session.stats.largest_live_set));
+    }
     if (flops > 0) {
       json_object_set_new(root, "flops", json_real(flops));
       json_object_set_new(root, "gflops", json_real(1e-9 * flops * rate));
@@ -151,7 +158,15 @@ static void report(bench *b) {
          1e3 * median, 1e3 * percentile(&b->runs, 0.9), 1e3 * percentile(&b->runs, 0.99), rate);
   printf("start   load and compile %.1f ms%s, first run %.3f ms\n", 1e3 * b->session.open_seconds,
          cache_notes[b->session.stats.cache], 1e3 * b->first_run);
-  printf("memory  at most %.1f MB\n", 1e-6 * peak_memory());
+  printf("memory  of a run: ");
+  if (b->session.program)
+    printf("weights %zu bytes, ", b->session.stats.weights_size);
+  printf("workspace %zu", b->run.workspace_size);
+  if (b->session.program) {
+    printf(", in it ");
+    cli_print_plan(&b->session.stats);
+  }
+  printf("; the process at most %.1f MB\n", 1e-6 * peak_memory());
   if (flops > 0 && peak > 0)
     printf("speed   %.1f GFLOP/s, %.1f%% of the %.1f measured beside it\n", 1e-9 * flops * rate, 100 * share,
            1e-9 * peak);

@@ -144,6 +144,9 @@ void cli_session_close(cli_session *session);
 int cli_session_inputs(command *cli, const cli_session *session, const char *const *specs, size_t num_specs,
                        onnxc_tensor *inputs);
 
+/* "intermediate tensors: 7224320 bytes, at most 7024640 live at once (x 1.03)"; no newline. */
+void cli_print_plan(const onnxc_stats *stats);
+
 /* ---- profile.c ---- */
 
 typedef struct cli_profile_options {

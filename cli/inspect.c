@@ -12,8 +12,9 @@
 
 static const char help[] =
     "usage: onnxc inspect MODEL [--json | --dot] [--dim NAME=N] [--shape INPUT=1x3x224x224] [--mcpu=CPU]\n"
-    "Shows inputs, outputs, operators, weights and planned memory; every unsupported node; exit status 4 if there are "
-    "any.\n"
+    "Shows inputs, outputs, operators, weights and planned memory (of intermediate tensors beside the most that are "
+    "live "
+    "at\nonce, below which no plan goes); every unsupported node; exit status 4 if there are any.\n"
     "  --dot              the nodes as a graph for Graphviz\n";
 
 /* How often an operator occurs. */
@@ -135,15 +136,13 @@ static void print_text(inspection *in) {
     fprintf(stderr, "%s\n", in->message);
     return;
   }
-  printf("compiled %d groups, %d nodes folded, %zu bytes of weights, ", in->stats.groups, in->stats.folded_nodes,
-         in->stats.weights_size);
-  if (in->stats.static_workspace >= 0)
-    printf("%" PRId64 " bytes of workspace", in->stats.static_workspace);
-  else
-    printf("workspace known when dims are");
+  printf("compiled %d groups, %d nodes folded", in->stats.groups, in->stats.folded_nodes);
   if (in->stats.flops > 0)
     printf(", %.3f GFLOP", 1e-9 * in->stats.flops);
   printf(", %.0f ms\n", 1e3 * in->stats.compile_seconds);
+  printf("memory  %zu bytes of weights; ", in->stats.weights_size);
+  cli_print_plan(&in->stats);
+  puts("");
 }
 
 static json_t *values_json(command *cli, const Onnx__GraphProto *graph, Onnx__ValueInfoProto *const *infos,
@@ -188,6 +187,8 @@ static void print_json(inspection *in) {
     json_object_set_new(root, "weights_bytes", json_integer((json_int_t)in->stats.weights_size));
     json_object_set_new(root, "workspace_bytes",
                         in->stats.static_workspace < 0 ? json_null() : json_integer(in->stats.static_workspace));
+    json_object_set_new(root, "live_set_bytes",
+                        in->stats.largest_live_set < 0 ? json_null() : json_integer(in->stats.largest_live_set));
     json_object_set_new(root, "flops", json_real(in->stats.flops));
     json_object_set_new(root, "compile_seconds", json_real(in->stats.compile_seconds));
   }

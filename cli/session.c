@@ -301,3 +301,14 @@ int cli_session_inputs(command *cli, const cli_session *session, const char *con
   }
   return 0;
 }
+
+void cli_print_plan(const onnxc_stats *stats) {
+  if (stats->static_workspace < 0 || stats->largest_live_set < 0) {
+    printf("intermediate tensors: as large as dims say");
+    return;
+  }
+  printf("intermediate tensors: %lld bytes, at most %lld live at once", (long long)stats->static_workspace,
+         (long long)stats->largest_live_set);
+  if (stats->largest_live_set > 0)
+    printf(" (x %.3f)", (double)stats->static_workspace / (double)stats->largest_live_set);
+}

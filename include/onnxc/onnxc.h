@@ -112,7 +112,8 @@ typedef enum onnxc_cache_use {
 typedef struct onnxc_stats {
   int source_nodes, folded_nodes, groups; /* groups: compiled stages; folded: source nodes whose results were known */
   size_t weights_size;                    /* bytes of packed weights */
-  int64_t static_workspace;               /* bytes, or -1 when it depends on dims */
+  int64_t static_workspace;               /* bytes of intermediate tensors, or -1 when it depends on dims */
+  int64_t largest_live_set;               /* of these, the most that is needed at one time; or -1 */
   double load_seconds, compile_seconds;
   onnxc_cache_use cache;
   double flops; /* floating-point operations of a run's contractions; 0 when it depends on dims */

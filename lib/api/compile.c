@@ -98,6 +98,7 @@ static void fill_stats(onnxc_program *program, int source_nodes, int folded_node
   program->stats.groups = (int)rt->num_stages;
   program->stats.weights_size = rt->info.weights_size;
   program->stats.static_workspace = rt->static_workspace;
+  program->stats.largest_live_set = program->facts.largest_live_set;
   program->stats.load_seconds = program->build.model->load_seconds;
   if (rt->flops_dim >= 0 && rt->dims[rt->flops_dim].op == ONNXC_RT_CONST)
     program->stats.flops = (double)rt->dims[rt->flops_dim].a;

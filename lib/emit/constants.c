@@ -110,7 +110,10 @@ LLVMValueRef onnxc_emit_facts(onnxc_arena *arena, onnxc_module *module, const on
                   i64(c, stage->operations), i64(c, stage->ticks), i64(c, stage->bytes), i64(c, stage->weight_bytes));
   }
   LLVMValueRef stages = num_stages == 0 ? null(c) : array(c, LLVMTypeOf(values[0]), values, num_stages);
-  return global(c, STRUCTURE(c, i64(c, facts->num_dims), TABLE(c, facts->dims, facts->num_dims), stages), "facts", 8);
+  return global(c,
+                STRUCTURE(c, i64(c, facts->num_dims), TABLE(c, facts->dims, facts->num_dims), stages,
+                          i64(c, facts->largest_live_set)),
+                "facts", 8);
 }
 
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,

@@ -36,6 +36,7 @@ typedef struct describer {
   onnxc_rt_io *inputs, *outputs;
   ONNXC_VEC(onnxc_rt_constraint) constraints;
   onnxc_amounts *amounts; /* by stage */
+  int64_t largest_live_set;
 } describer;
 
 static onnxc_status internal(describer *d, const char *what, const char *name) {
@@ -332,6 +333,7 @@ static void plan_workspace(describer *d, onnxc_rt_program *result) {
       lives[at] = lives[at - 1];
     lives[at] = by_root[k];
   }
+  d->largest_live_set = onnxc_largest_live_set(d->graph, lives, count, 1);
   uint32_t num_slots = 0;
   result->slots = onnxc_plan_memory(&d->slots, lives, count, &num_slots, &result->static_workspace, &d->status);
   result->num_slots = num_slots;
@@ -472,7 +474,7 @@ static void describe_facts(describer *d, onnxc_facts *facts) {
                                     .bytes = slot_of(d, amounts->bytes),
                                     .weight_bytes = slot_of(d, amounts->weight_bytes)};
   }
-  *facts = (onnxc_facts){d->slots.dims.length - first, d->slots.dims.data + first, stages};
+  *facts = (onnxc_facts){d->slots.dims.length - first, d->slots.dims.data + first, stages, d->largest_live_set};
 }
 
 onnxc_status onnxc_describe(onnxc_rt_program *result, onnxc_weights *weights, onnxc_facts *facts,

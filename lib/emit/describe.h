@@ -39,6 +39,9 @@ typedef struct onnxc_life {
 
 /* Gives each life a workspace slot. All sizes constant: fixed offsets, *total bytes in all; else *total = -1 and
  * a slot's size is the largest of its tensors, whose lifetimes are disjoint. */
+/* The most bytes that live at one stage, each size rounded up to a multiple of `align`: no plan goes below. -1 unless
+ * all sizes are constant. */
+int64_t onnxc_largest_live_set(const onnxc_graph *graph, const onnxc_life *lives, uint32_t num_lives, int64_t align);
 onnxc_rt_slot *onnxc_plan_memory(onnxc_slots *slots, onnxc_life *lives, uint32_t num_lives, uint32_t *num_slots,
                                  int64_t *total, onnxc_status *status);
 

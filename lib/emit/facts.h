@@ -38,6 +38,7 @@ typedef struct onnxc_facts {
   int64_t num_dims;
   const onnxc_rt_dim *dims;
   const onnxc_stage_facts *stages; /* as many as the descriptor has */
+  int64_t largest_live_set;        /* bytes in the workspace; -1 when it depends on dims */
 } onnxc_facts;
 
 #endif

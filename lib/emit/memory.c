@@ -1,7 +1,9 @@
 /* memory.c -- where the intermediate tensors lie in the workspace.
  *
  * Constant sizes: the largest first, each at the lowest offset where nothing that lives at the same time is in the
- * way (greedy by size; within a few percent of the bound on the networks we know).
+ * way (greedy by size). No plan needs less than the largest set of tensors that live at the same time; while this one
+ * needs more, the tensor that ends highest is placed before all others and everything again ("squeaky wheel"). The
+ * networks we know end within a few percent of the bound.
  *
  * Symbolic sizes: offsets are known only when planned, so tensors share numbered slots instead. In order of their first
  * stage, each takes the free slot whose likely size is nearest to its own; a slot is as large as its
@@ -13,6 +15,23 @@
 #include <stdlib.h>
 
 enum { ALIGN = 64 };
+
+/* Only where a life begins can more live than anywhere before. */
+int64_t onnxc_largest_live_set(const onnxc_graph *graph, const onnxc_life *lives, uint32_t num_lives, int64_t align) {
+  int64_t most = 0;
+  for (uint32_t k = 0; k < num_lives; k++) {
+    int64_t sum = 0, size = 0;
+    for (uint32_t n = 0; n < num_lives; n++) {
+      if (!onnxc_dim_is_const(&graph->dims, lives[n].size, &size) || size > INT64_MAX - align)
+        return -1;
+      bool alive = lives[n].first <= lives[k].first && lives[k].first <= lives[n].last;
+      if (alive && __builtin_add_overflow(sum, (size + align - 1) / align * align, &sum))
+        return -1;
+    }
+    most = sum > most ? sum : most;
+  }
+  return most;
+}
 
 typedef struct place {
   uint32_t life;
@@ -43,20 +62,10 @@ static int64_t first_fit(const place *places, const uint32_t *order, uint32_t n,
   return offset > INT64_MAX / 2 - places[n].size ? -1 : offset;
 }
 
-static int64_t plan_offsets(onnxc_slots *slots, const onnxc_life *lives, uint32_t num_lives, onnxc_rt_slot *result) {
-  place *places = ONNXC_NEW_ARRAY(slots->arena, place, num_lives);
-  uint32_t *order = ONNXC_NEW_ARRAY(slots->arena, uint32_t, num_lives);
+/* Places all, in order; *last becomes the one that ends highest. The total, or -1 on overflow. */
+static int64_t place_all(place *places, uint32_t count, const onnxc_life *lives, uint32_t *order, uint32_t *last) {
   int64_t total = 0;
-  for (uint32_t k = 0; k < num_lives; k++) {
-    int64_t size = 0;
-    onnxc_dim_is_const(&slots->graph->dims, lives[k].size, &size);
-    if (size > INT64_MAX / 4)
-      return -1;
-    places[k] = (place){k, (size + ALIGN - 1) / ALIGN * ALIGN, 0};
-  }
-  if (num_lives > 0)
-    qsort(places, num_lives, sizeof *places, by_size);
-  for (uint32_t n = 0; n < num_lives; n++) {
+  for (uint32_t n = 0; n < count; n++) {
     places[n].offset = first_fit(places, order, n, lives);
     if (places[n].offset < 0)
       return -1;
@@ -64,11 +73,48 @@ static int64_t plan_offsets(onnxc_slots *slots, const onnxc_life *lives, uint32_
     for (; at > 0 && places[order[at - 1]].offset > places[n].offset; at--)
       order[at] = order[at - 1];
     order[at] = n;
-    result[places[n].life].offset = places[n].offset;
-    if (places[n].offset + places[n].size > total)
+    if (places[n].offset + places[n].size > total) {
       total = places[n].offset + places[n].size;
+      *last = n;
+    }
   }
   return total;
+}
+
+static void keep(const place *places, uint32_t count, onnxc_rt_slot *result) {
+  for (uint32_t n = 0; n < count; n++)
+    result[places[n].life].offset = places[n].offset;
+}
+
+static int64_t plan_offsets(onnxc_slots *slots, const onnxc_life *lives, uint32_t count, onnxc_rt_slot *result) {
+  enum { MAX_ROUNDS = 256, MAX_COMPARISONS = 1 << 24 };
+  place *places = ONNXC_NEW_ARRAY(slots->arena, place, count);
+  uint32_t *order = ONNXC_NEW_ARRAY(slots->arena, uint32_t, count), last = 0;
+  int64_t least = onnxc_largest_live_set(slots->graph, lives, count, ALIGN), best = INT64_MAX;
+  for (uint32_t k = 0; k < count; k++) {
+    int64_t size = 0;
+    onnxc_dim_is_const(&slots->graph->dims, lives[k].size, &size);
+    if (size > INT64_MAX / 4)
+      return -1;
+    places[k] = (place){k, (size + ALIGN - 1) / ALIGN * ALIGN, 0};
+  }
+  if (count > 0)
+    qsort(places, count, sizeof *places, by_size);
+  uint64_t rounds = 1 + MAX_COMPARISONS / (1 + (uint64_t)count * count);
+  for (uint64_t round = 0; round < rounds && round < MAX_ROUNDS && best > least; round++) {
+    int64_t total = place_all(places, count, lives, order, &last);
+    if (total < 0)
+      return -1;
+    if (total < best)
+      keep(places, count, result);
+    best = total < best ? total : best;
+    place squeaky = places[last];
+    for (uint32_t n = last; n > 0; n--)
+      places[n] = places[n - 1];
+    if (count > 0)
+      places[0] = squeaky;
+  }
+  return best;
 }
 
 typedef struct shared_slot {

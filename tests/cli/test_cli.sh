@@ -99,6 +99,12 @@ expect 2 "--affinity wants close, spread or none" "$onnxc" run wide.onnx --affin
 
 # ---- looking at models ----
 expect 0 "3 Gemm" "$onnxc" inspect mlp/model.onnx
+expect 0 "live at once (x 1." "$onnxc" inspect mlp/model.onnx
+expect 0 '"live_set_bytes": ' "$onnxc" inspect --json mlp/model.onnx
+expect 0 "" "$onnxc" gen mlp -o open.onnx --batch=rows --layers=8,9,10,4
+expect 0 "as large as dims say" "$onnxc" inspect open.onnx
+expect 0 "live at once" "$onnxc" bench --no-peak --duration=0.1 mlp/model.onnx
+expect 0 '"live_set_bytes": ' "$onnxc" bench --no-peak --json --duration=0.1 mlp/model.onnx
 expect 0 '"Gemm": 3' "$onnxc" inspect --json mlp/model.onnx
 expect 0 "digraph" "$onnxc" inspect --dot mlp/model.onnx
 expect 0 "x86-64-v3" "$onnxc" targets

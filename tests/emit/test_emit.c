@@ -144,13 +144,14 @@ Test(emit, planner_keeps_the_living_apart, .init = start, .fini = stop) {
     }
     for (int s = 0; s < STAGES; s++)
       peak = load[s] > peak ? load[s] : peak;
+    cr_expect_eq(onnxc_largest_live_set(&graph, lives, COUNT, 1), symbolic ? -1 : peak);
     uint32_t num_slots = 0;
     int64_t total = 0;
     onnxc_status status = ONNXC_OK;
     const onnxc_rt_slot *result = onnxc_plan_memory(&slots, lives, COUNT, &num_slots, &total, &status);
     cr_assert_eq(status, ONNXC_OK);
     if (!symbolic)
-      cr_expect(total >= peak && total <= peak * 5 / 4, "planned %ld, needed %ld", (long)total, (long)peak);
+      cr_expect(total >= peak && total <= peak * 11 / 10, "planned %ld, needed %ld", (long)total, (long)peak);
     else
       cr_expect(total == -1 && num_slots < COUNT);
     for (uint32_t a = 0; a < COUNT; a++)
@@ -164,6 +165,31 @@ Test(emit, planner_keeps_the_living_apart, .init = start, .fini = stop) {
           cr_expect(at_a + size_a <= at_b || at_b + size_b <= at_a);
       }
   }
+}
+
+/* The largest first needs 11 here: the last of 4 and the one before it of 3 leave the two of 2 no place below. */
+Test(emit, planner_tries_again, .init = start, .fini = stop) {
+  static const struct {
+    uint32_t first, last;
+    int64_t size;
+  } rows[] = {{0, 0, 3}, {0, 1, 2}, {0, 1, 2}, {1, 2, 3}, {2, 2, 4}};
+  enum { COUNT = sizeof rows / sizeof *rows };
+  const int64_t needed = 448;
+  onnxc_slots slots;
+  onnxc_slots_init(&slots, &graph, &arena);
+  onnxc_life lives[COUNT];
+  for (uint32_t k = 0; k < COUNT; k++)
+    lives[k] = (onnxc_life){.buffer = k,
+                            .first = rows[k].first,
+                            .last = rows[k].last,
+                            .size = onnxc_dim_const(&graph.dims, rows[k].size * 64 - 3)};
+  uint32_t num_slots = 0;
+  int64_t total = 0;
+  onnxc_status status = ONNXC_OK;
+  onnxc_plan_memory(&slots, lives, COUNT, &num_slots, &total, &status);
+  cr_expect_eq(onnxc_largest_live_set(&graph, lives, COUNT, 64), needed);
+  cr_expect(onnxc_largest_live_set(&graph, lives, COUNT, 1) < needed);
+  cr_expect_eq(total, needed);
 }
 
 /* ---- the descriptor ---- */
