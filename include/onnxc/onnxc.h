@@ -68,7 +68,7 @@ typedef enum onnxc_emit {
 
 /* How contractions (products of matrices, convolutions) of f32 are computed. BF16: their factors are rounded to bf16,
  * weights when the model is compiled, activations where they are computed; sums, and all else, are f32. Inputs and
- * outputs are those of the model. A relative error of 2^-9 a factor; about half the time on Zen 4 and 5. */
+ * outputs are those of the model. A relative error of 2^-9 a factor; about half the time on Zen 4. */
 typedef enum onnxc_precision { ONNXC_PRECISION_F32, ONNXC_PRECISION_BF16 } onnxc_precision;
 
 typedef struct onnxc_options { /* zero = default */
