@@ -108,6 +108,8 @@ static void put_schedule(key_writer *w, const onnxc_schedule *s, uint32_t indice
   put(w, s->rows);
   put(w, s->vecs);
   put(w, s->lanes);
+  put(w, s->phases ? s->phase : -1);
+  put(w, s->phases);
   put(w, s->unroll);
   put(w, s->kr);
   put(w, s->ahead_operand);

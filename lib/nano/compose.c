@@ -1,30 +1,39 @@
 /* compose.c -- a compute statement: its schedule made sane, its box walked in register tiles. See compose.h.
  *
- * The parallel indices are loops in the schedule's order; index row steps by `rows` and vec by `vecs * lanes`. What
- * is left at an edge gets tiles of its own: of exactly the rest where that is known, else of half the rows, then
- * single rows, and of single vectors, the last one masked.
+ * The parallel indices are loops in the schedule's order; index row steps by `rows`, vec by `vecs * lanes` and phase by
+ * `phases`, with the rest of the nest once for each of these. What is left at an edge gets tiles of its own: of exactly
+ * the rest where that is known, else of half the rows, then single rows, and of single vectors, the last one masked.
  */
 #include "nano/compose_internal.h"
 
 static void nest(compose *c, uint32_t i);
 
-/* index = first + step*t for t below trips, around the rest of the nest. */
-static void walk(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, int64_t step) {
+/* index = first + step*t for t below trips, around the rest of the nest: once, or for so many phases. */
+static void walk_phases(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, int64_t step, uint32_t phases) {
   uint32_t index = c->parallel[i];
   if (onnxc_compose_never(c, trips))
     return;
   if (onnxc_dim_is(c->dims, trips, 1)) {
-    c->index[index] = first;
-    nest(c, i + 1);
+    for (uint32_t p = 0; p < phases; p++) {
+      c->index[index] = onnxc_dim_addc(c->dims, first, p);
+      nest(c, i + 1);
+    }
     return;
   }
   onnxc_sym sym = onnxc_compose_counter(c, trips);
   onnxc_loop loop;
   onnxc_loop_begin(c->gen, &loop, sym, trips, 0, NULL);
-  c->index[index] = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), step));
-  nest(c, i + 1);
+  first = onnxc_dim_add(c->dims, first, onnxc_dim_mulc(c->dims, onnxc_dim_sym(c->dims, sym), step));
+  for (uint32_t p = 0; p < phases; p++) {
+    c->index[index] = onnxc_dim_addc(c->dims, first, p);
+    nest(c, i + 1);
+  }
   onnxc_loop_end(c->gen, &loop, NULL);
   onnxc_gen_release(c->gen, sym);
+}
+
+static void walk(compose *c, uint32_t i, onnxc_dim first, onnxc_dim trips, int64_t step) {
+  walk_phases(c, i, first, trips, step, 1);
 }
 
 static onnxc_dim advance(compose *c, onnxc_dim first, onnxc_dim trips, int64_t step) {
@@ -118,6 +127,20 @@ static void walk_vectors(compose *c, uint32_t i) {
   c->edge = edge;
 }
 
+/* What is left of the last phases is walked one by one, and asks which it is unless that is known. */
+static void walk_all(compose *c, uint32_t i) {
+  uint32_t index = c->parallel[i];
+  onnxc_dim first = c->stmt->box_lo[index], size = c->stmt->box_size[index], rest;
+  int64_t phases = c->phases && c->phase == index ? c->phases : 1, constant;
+  onnxc_dim full = onnxc_compose_steps(c, size, phases, &rest);
+  walk_phases(c, i, first, full, phases, (uint32_t)phases);
+  first = advance(c, first, full, phases);
+  if (onnxc_dim_is_const(c->dims, rest, &constant))
+    walk_phases(c, i, first, onnxc_dim_const(c->dims, constant > 0), 1, (uint32_t)constant);
+  else
+    walk(c, i, first, rest, 1);
+}
+
 static void nest(compose *c, uint32_t i) {
   if (c->gen->status != ONNXC_OK)
     return;
@@ -131,7 +154,7 @@ static void nest(compose *c, uint32_t i) {
   else if ((int)index == c->vec)
     walk_vectors(c, i);
   else
-    walk(c, i, c->stmt->box_lo[index], c->stmt->box_size[index], 1);
+    walk_all(c, i);
 }
 
 /* ---- set up ---- */
@@ -256,6 +279,8 @@ static void plan(compose *c) {
   c->vecs = c->vec >= 0 && s->vecs > 0 ? s->vecs : 1;
   c->lanes = c->vec >= 0 ? s->lanes : 1;
   c->kr = s->kr > 1 ? s->kr : 1;
+  c->phase = s->phase;
+  c->phases = s->phases;
   for (uint32_t i = 0; i < num_indices; i++) {
     uint32_t index = s->order[i];
     if (index < k->num_parallel)

@@ -348,6 +348,42 @@ static LLVMValueRef emit_node(compose *c, node *n, uint32_t row, uint32_t vec, u
   return LLVMGetUndef(onnxc_nano_type(&gen->nano, x.dtype, vector ? c->lanes : 0));
 }
 
+/* Has the node the same value at two rows of a vector column? It has where all index expressions below are equal, as
+ * w floordiv 4 is for four rows w. Not worth more than a few steps. */
+static bool same_at_rows(compose *c, onnxc_expr e, uint32_t a, uint32_t b, uint32_t vec, int *steps) {
+  const node *n = onnxc_compose_node(c, e);
+  if (!n->row)
+    return true;
+  if (--*steps < 0)
+    return false;
+  if (n->dimable)
+    return onnxc_dim_same(onnxc_compose_dim(c, e, a, vec), onnxc_compose_dim(c, e, b, vec));
+  uint32_t num_args = onnxc_exprs_node(c->exprs, e)->num_args;
+  for (uint32_t i = 0; i < num_args; i++)
+    if (!same_at_rows(c, onnxc_exprs_node(c->exprs, e)->args[i], a, b, vec, steps))
+      return false;
+  return num_args > 0;
+}
+
+/* What was emitted for another row, where that and the conditions it was under are the same; without a reduction, where
+ * stores of one row come between loads of two so that LLVM can't tell. */
+static LLVMValueRef from_other_row(compose *c, const node *n, uint32_t row, uint32_t vec, uint32_t in_scope) {
+  if (c->compute->num_reduce || !n->by_row || n->dimable)
+    return NULL;
+  for (uint32_t r = row; r-- > 0;) {
+    const memo *m = &n->memo[r * (n->by_vec ? c->vecs : 1) + vec];
+    if (!usable(c, n, m, in_scope))
+      continue;
+    int steps = 64;
+    bool same = same_at_rows(c, n->e, r, row, vec, &steps);
+    for (uint32_t s = m->scope; same && s != 0; s = c->scopes.data[s].parent)
+      same = same_at_rows(c, c->scopes.data[s].condition, r, row, vec, &steps);
+    if (same)
+      return m->value;
+  }
+  return NULL;
+}
+
 LLVMValueRef onnxc_compose_emit(compose *c, onnxc_expr e, uint32_t row, uint32_t vec, uint32_t in_scope) {
   node *n = onnxc_compose_node(c, e);
   uint32_t r = n->by_row ? row : 0, v = n->by_vec ? vec : 0;
@@ -358,7 +394,11 @@ LLVMValueRef onnxc_compose_emit(compose *c, onnxc_expr e, uint32_t row, uint32_t
     c->zeroed = false;
     return n->memo[at].value;
   }
-  LLVMValueRef value = emit_node(c, n, r, v, in_scope);
+  LLVMValueRef value = from_other_row(c, n, r, v, in_scope);
+  if (value)
+    c->zeroed = false;
+  else
+    value = emit_node(c, n, r, v, in_scope);
   if (n->lane && !LLVMIsAConstantInt(value)) /* a condition that is decided stays so for emit_select */
     value = onnxc_compose_splat(c, value);
   n->memo[at] = (memo){value, in_scope, c->now};

@@ -69,6 +69,7 @@ typedef struct compose {
   bool edge;                                 /* the tile being emitted is what full tiles leave: less code for it */
   onnxc_expr_op combiner[ONNXC_MAX_RESULTS]; /* NONE: an expression */
   bool ordered;                              /* some combiner is an expression: row-major order */
+  uint32_t phase, phases;                    /* see onnxc_schedule */
   uint32_t apart;                            /* bit k: see plan_windows() */
   bool never_empty;                          /* the reduction has at least one point */
   uint32_t kr;                               /* elements of the innermost reduction index in a step */

@@ -163,12 +163,18 @@ static void cut_others(cutter *c) {
   const onnxc_schedule *s = &c->stmt->schedule;
   const onnxc_compute *compute = c->stmt->compute;
   int64_t work = 1;
+  /* Rows that are all one tile are in each task, with the lanes. */
+  bool whole_rows = s->row >= 0 && s->vec >= 0 && !compute->num_reduce && c->known[s->row] && c->extent[s->row] > 0 &&
+                    c->extent[s->row] <= s->rows;
   for (uint32_t k = compute->num_parallel; k < compute->num_parallel + compute->num_reduce; k++)
     work = times(work, c->extent[k] > 0 ? c->extent[k] : 1);
   for (uint32_t k = compute->num_parallel; k-- > 0;) {
     int index = s->order[k];
+    if (whole_rows && index == s->row)
+      continue;
     if (times(work, c->extent[index]) <= TASK_WORK) {
       work = times(work, c->extent[index] > 0 ? c->extent[index] : 1);
+      work = times(work, whole_rows && index == s->vec ? s->rows : 1);
       continue;
     }
     int64_t block = work < TASK_WORK ? TASK_WORK / work : 1;
@@ -176,6 +182,8 @@ static void cut_others(cutter *c) {
       block = round_to(block, (int64_t)s->vecs * s->lanes);
     if (index == s->row)
       block = round_to(block, s->rows);
+    if (s->phases && index == s->phase)
+      block = round_to(block, s->phases);
     if (block < c->extent[index] || !c->known[index])
       c->block[index] = block;
     work = times(work, block);

@@ -356,6 +356,14 @@ static bool parse_schedule(tile_parser *p, onnxc_schedule *s, uint32_t num_paral
       return false;
     s->lanes = (uint16_t)number;
   }
+  if (onnxc_lex_take(lexer, "phases")) {
+    uint32_t index = 0;
+    if (!onnxc_lex_expect(lexer, "(") || !parse_index(p, num_parallel, num_reduce, &index) ||
+        !onnxc_lex_u32(lexer, UINT8_MAX, &number) || !onnxc_lex_expect(lexer, ")"))
+      return false;
+    s->phase = (uint8_t)index;
+    s->phases = (uint8_t)number;
+  }
   if (onnxc_lex_take(lexer, "unroll")) {
     if (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_u32(lexer, UINT16_MAX, &number) || !onnxc_lex_expect(lexer, ")"))
       return false;

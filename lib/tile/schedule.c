@@ -3,13 +3,15 @@
  * vec    the index whose lanes make the fewest instructions: each candidate's loads and stores are priced by
  *        their stride along it (splat, vector, shuffles, gather), its waste at the edge counts, and a
  *        reduction along the lanes pays for its horizontal sum. A scalar loop is a candidate, too.
- * row    the index that shares most loads between the rows of a register tile.
+ * row    the index that shares most loads between the rows of a register tile; without a reduction one that finish
+ *        selects by.
  * rows, vecs   from the target's tile table for products, else enough accumulators to hide the latency.
  * order  for products by what stays in the caches; otherwise as the result lies in memory. Reductions walk the first
  *        factor in its storage order.
  * Costs are in rough vector instructions; only their order matters.
  */
 #include "tile/access.h"
+#include "tile/choices.h"
 #include "tile/dot.h"
 
 #include <stdlib.h>
@@ -203,6 +205,25 @@ static int choose_interleaved(const model *m, int vec) {
   return row;
 }
 
+/* Indices that a compute selects by are unrolled: the last as rows, which share what does not differ, the one before as
+ * phases. */
+static bool choose_unrolled(const model *m, onnxc_schedule *s) {
+  uint32_t choices[ONNXC_MAX_INDICES];
+  onnxc_tile_choices(m->program->graph, m->compute, choices);
+  for (uint32_t k = m->compute->num_parallel; k-- > 0;) {
+    if (choices[k] < 2 || (int)k == s->vec)
+      continue;
+    if (s->row < 0) {
+      s->row = (int8_t)k;
+      s->rows = (uint16_t)choices[k];
+    } else if (!s->phases && choices[k] * s->rows <= ONNXC_MAX_CHOICES) {
+      s->phase = (uint8_t)k;
+      s->phases = (uint8_t)choices[k];
+    }
+  }
+  return s->row >= 0;
+}
+
 static void choose_tile(const model *m, onnxc_schedule *s) {
   bool product = is_product(m);
   bool along_reduction = s->vec >= (int)m->compute->num_parallel;
@@ -214,6 +235,8 @@ static void choose_tile(const model *m, onnxc_schedule *s) {
   s->lanes = (uint16_t)(s->vec < 0 ? 1 : m->lanes);
   s->unroll = 4;
   if (m->compute->num_reduce == 0) {
+    if (choose_unrolled(m, s))
+      return;
     s->row = (int8_t)choose_interleaved(m, s->vec);
     if (s->row >= 0) {
       s->rows = (uint16_t)m->extent[s->row];

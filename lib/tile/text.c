@@ -172,6 +172,11 @@ static void print_schedule(const printer *p, const onnxc_stmt *stmt) {
       print_index(p, compute, (uint32_t)s->vec);
     onnxc_text_printf(p->text, s->vec >= 0 ? " %u x %u)" : "- %u x %u)", s->vecs, s->lanes);
   }
+  if (s->phases) {
+    onnxc_text_printf(p->text, " phases(");
+    print_index(p, compute, s->phase);
+    onnxc_text_printf(p->text, " %u)", s->phases);
+  }
   if (s->unroll)
     onnxc_text_printf(p->text, " unroll(%u)", s->unroll);
   if (s->kr > 1)

@@ -31,6 +31,8 @@
  *   row       index whose `rows` consecutive points share one register tile, or -1
  *   vec       index that lies along the lanes, `vecs` vectors of `lanes`, or -1 (scalar code); it may be a
  *             reduction index (partial sums in lanes, reduced at the end)
+ *   phase     index whose `phases` consecutive points have code of their own, one after another: what is selected by
+ *             that index mod phases is known in each
  *   unroll    of the innermost reduction loop, in steps
  *   kr        elements of the innermost reduction index that a step takes. Above 1 the element is a product of two
  *             loads, each cast to the accumulator's type: bf16 x bf16 into f32 (kr 2), u8 x s8 or s8 x u8 into i32
@@ -46,8 +48,8 @@
  *   T2 a symbol of source LOOP is used only inside its loop
  *   T3 parallel loops are outermost, perfectly nested
  *   T4 SCRATCH and STATE are written before they are read in a task
- *   T5 order is a permutation of the indices, parallel ones first; row and vec are different; rows*vecs accumulators
- *      (and the vectors of B, for a contraction along a parallel index) fit the target
+ *   T5 order is a permutation of the indices, parallel ones first; row, vec and phase are different indices;
+ *      rows*vecs accumulators (and the vectors of B, for a contraction along a parallel index) fit the target
  *   T6 kr is 1, or the statement is as said above
  */
 #ifndef ONNXC_TILE_TILE_H
@@ -91,7 +93,8 @@ typedef struct onnxc_schedule {
   uint8_t order[ONNXC_MAX_INDICES];
   int8_t row, vec; /* index numbers, -1 = none */
   uint16_t rows, vecs, lanes, unroll;
-  uint8_t kr; /* elements of the innermost reduction index in a step; above 1 a dot product */
+  uint8_t phase, phases; /* phases 0 = none */
+  uint8_t kr;            /* elements of the innermost reduction index in a step; above 1 a dot product */
   uint8_t ahead_operand;
   uint16_t ahead_lines; /* 0 = no prefetch */
   uint32_t ahead_bytes;
@@ -182,8 +185,8 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
  *     copy operand -> result [lo for size, .. one a dim]
  *     fill buffer
  * where an operand is none, %b or %b at [origin], a box says `index: lo for size`, and the schedule order(..) when it
- * is not the natural one, rows(index n), vec(index vecs x lanes), unroll(n), kr(n), ahead(operand bytes x lines), with
- * - for no index.
+ * is not the natural one, rows(index n), vec(index vecs x lanes), phases(index n), unroll(n), kr(n),
+ * ahead(operand bytes x lines), with - for no index.
  */
 void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text);
 /* Into a program over an empty graph, both fresh; its target is the one named. Errors say file, line and column. */

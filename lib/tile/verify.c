@@ -10,8 +10,8 @@
  *   T3  Parallel loops stand outermost in a stage, each alone in the body of the one around it.
  *   T4  In statement order, SCRATCH and STATE buffers (through views too) are written before they are read. What only
  *       one arm of an `if` writes does not count behind it; a loop's body counts.
- *   T5  order is a permutation, parallel indices first; row is a parallel index, not vec; rows, vecs and lanes are at
- *       least 1; the accumulators of a register tile fit the target's registers.
+ *   T5  order is a permutation, parallel indices first; row and phase are parallel indices, not vec nor each other;
+ *       rows, vecs and lanes are at least 1; the accumulators of a register tile fit the target's registers.
  *   T6  kr is 1, or a step takes kr elements as a dot product (dot.h): a sum of products of two loads cast to the
  *       accumulator's type, of types that have one; one contiguous, the other in blocks of vec's panel by kr.
  */
@@ -190,6 +190,8 @@ static void check_schedule(verifier *v, const onnxc_stmt *stmt) {
   }
   if (s->row >= (int)parallel || s->vec >= (int)all || (s->row >= 0 && s->row == s->vec))
     fail(v, "T5: row or vec is no index, or both are one");
+  if (s->phases && (s->phase >= parallel || (int)s->phase == s->row || (int)s->phase == s->vec))
+    fail(v, "T5: phase is no parallel index besides row and vec");
   if (!s->rows || !s->vecs || !s->lanes)
     fail(v, "T5: rows, vecs and lanes must be at least 1");
   if (!s->kr)

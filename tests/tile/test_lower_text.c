@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Selected by two indices. */
+#define CHOICES                                                                                                        \
+  "graph @choices(%x: f32[4, 5, 3, 40]) {\n"                                                                           \
+  "  %y = compute(%x) <i0: 10, i1: 6, i2: 40>\n"                                                                       \
+  "    select(eq(mod(i0, 2), 0), select(eq(mod(i1, 2), 0), $0[0, floordiv(i0, 2), floordiv(i1, 2), i2],\n"             \
+  "                                     $0[1, floordiv(i0, 2), floordiv(i1, 2), i2]),\n"                               \
+  "           select(eq(mod(i1, 2), 0), $0[2, floordiv(i0, 2), floordiv(i1, 2), i2],\n"                                \
+  "                  $0[3, floordiv(i0, 2), floordiv(i1, 2), i2])) : f32[10, 6, 40]\n"                                 \
+  "  return %y\n}\n"
+
 static const char *const graphs[] = {
     /* matrix product, any rows, packed weights */
     "symbol %M in 1..4096\n"
@@ -25,6 +35,7 @@ static const char *const graphs[] = {
     "    contraction(a=0, b=1, roles=m n m m k window window) : f32[1, 16, 30, 30][0 1 2:+1+1 3:+1+1 1:16]\n"
     "  %z = relayout(%y) : f32[1, 16, 30, 30]\n"
     "  return %z\n}\n",
+    CHOICES,
     /* rows, reshape, concat, an output that is an input, arg max, data-dependent symbol */
     "graph @mixed(%x: f32[%N, 64], %k: i64[1] {%e}) {\n"
     "  %m = compute(%x) <i0: %N | r0: 64>\n"
@@ -105,6 +116,20 @@ static uint32_t stages_of(const char *source, const char **text, onnxc_arena *ar
   cr_expect_eq(onnxc_tile_verify(&program), ONNXC_OK, "%s", diag->text);
   *text = print(&program, arena);
   return program.stages.length;
+}
+
+/* Points that select something else are unrolled, and tasks hold them whole. */
+Test(tile_text, choices_are_unrolled) {
+  static onnxc_diag diag;
+  onnxc_guard guard;
+  onnxc_arena arena;
+  const char *text;
+  if (setjmp(guard.env))
+    abort();
+  onnxc_arena_init(&arena, &guard);
+  stages_of(CHOICES, &text, &arena, &diag);
+  cr_expect(strstr(text, "rows(i1 2) vec(i2 1 x 16) phases(i0 2)"), "%s", text);
+  onnxc_arena_free(&arena);
 }
 
 /* A factor that is packed for one batched product is packed in the product's tasks; not when another one reads it, and
