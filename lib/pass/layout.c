@@ -88,7 +88,8 @@ static bool order_of_contraction(onnxc_exprs *pool, const onnxc_compute *compute
 typedef struct dim_map {
   uint32_t operand, rank;
   uint32_t of_result[ONNXC_MAX_RANK]; /* by operand dim: 1 + the result dim that walks it, 0 = none */
-  bool found, plain;
+  uint32_t loads;
+  bool plain;
 } dim_map;
 
 /* The parallel index that walks an operand's dim: the one that is added as it is, else the only one there is. */
@@ -117,7 +118,7 @@ static void map_dims(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
   const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
   if (node->op != ONNXC_EXPR_LOAD || node->imm != (int64_t)map->operand)
     return;
-  map->found = true;
+  map->loads++;
   for (uint32_t d = 0; d < node->num_args && map->plain; d++)
     map_dim(map, pool, node->args[d], d);
 }
@@ -135,7 +136,7 @@ static bool follow_operand(const onnxc_graph *graph, const onnxc_node_info *node
     if (compute->num_reduce)
       onnxc_expr_walk(&graph->exprs, compute->element[j], map_dims, &map);
   }
-  if (!map.found || !map.plain)
+  if (!map.loads || !map.plain)
     return false;
   uint32_t count = 0;
   bool placed[ONNXC_MAX_RANK] = {false};
@@ -242,6 +243,34 @@ static onnxc_value relayout(layouter *l, onnxc_value value, const onnxc_layout *
   return copy;
 }
 
+/* What reads an operand at so many places (the transforms of winograd.c do) finds them far apart if neighbours in the
+ * result are no neighbours in the operand: a value in row major order is copied into the result's order first. */
+static void reorder_operands(layouter *l, onnxc_node handle, const onnxc_layout *result) {
+  enum { MANY = 16 };
+  onnxc_graph *graph = l->graph;
+  uint32_t rank = onnxc_node_of(graph, handle)->compute->num_parallel, count = onnxc_node_of(graph, handle)->num_inputs;
+  onnxc_layout order = onnxc_layout_explicit(result, rank);
+  for (uint32_t k = 0; k < count; k++) {
+    const onnxc_node_info *node = onnxc_node_of(graph, handle);
+    dim_map map = {.operand = k, .rank = rank, .plain = true};
+    if (node->compute->num_reduce || !node->inputs[k].i || onnxc_value_is_constant(graph, node->inputs[k]))
+      continue;
+    const onnxc_value_info *value = onnxc_value_of(graph, node->inputs[k]);
+    for (uint32_t j = 0; j < node->compute->num_results; j++)
+      onnxc_expr_walk(&graph->exprs, node->compute->finish[j], map_dims, &map);
+    if (map.loads < MANY || !map.plain || value->layout.num_axes)
+      continue;
+    uint32_t perm[ONNXC_MAX_RANK], placed = 0;
+    for (uint32_t a = 0; a < rank; a++)
+      for (uint32_t d = 0; d < value->rank; d++)
+        if (map.of_result[d] == order.axis_dim[a] + 1U)
+          perm[placed++] = d;
+    onnxc_layout layout = layout_of_perm(value->rank, perm);
+    if (placed == value->rank && normalised(graph, value, layout).num_axes)
+      onnxc_node_of(graph, handle)->inputs[k] = relayout(l, node->inputs[k], &layout);
+  }
+}
+
 static void choose_orders(layouter *l) {
   onnxc_graph *graph = l->graph;
   uint32_t length = graph->order.length;
@@ -257,6 +286,7 @@ static void choose_orders(layouter *l) {
           layout = row_major;
       for (uint32_t j = 0; j < node->num_outputs; j++)
         onnxc_value_of(graph, node->outputs[j])->layout = layout;
+      reorder_operands(l, handle, &layout);
     } else if (node->op == ONNXC_OP_CONCAT) {
       onnxc_value_info *out = onnxc_value_of(graph, node->outputs[0]);
       bool binds = l->binds[node->outputs[0].i];
