@@ -143,6 +143,13 @@ typedef struct onnxc_constraint {
   const char *message; /* "node 'add1' (Add-14): dims %H and %W must agree" */
 } onnxc_constraint;
 
+/* A convolution that is computed in tiles (pass/winograd.c), for reports. */
+typedef struct onnxc_winograd_note {
+  const char *name; /* the node's; may be NULL */
+  uint32_t tile;    /* outputs a side: F(tile x tile, 3 x 3) */
+  double error;     /* of a sample, relative to its largest output */
+} onnxc_winograd_note;
+
 /* A topological order of nodes. */
 typedef ONNXC_VEC(onnxc_node) onnxc_order;
 
@@ -159,9 +166,10 @@ typedef struct onnxc_graph {
   ONNXC_VEC(const char *) output_names; /* parallel to outputs */
   onnxc_order order;
   ONNXC_VEC(onnxc_constraint) constraints;
-  uint32_t folded_nodes; /* nodes of the source that became constants; for reports */
-  uint32_t source_nodes; /* nodes of the source model */
-  uint32_t facts;        /* what passes have established: ONNXC_FACT_... of pass.h; not in the text */
+  ONNXC_VEC(onnxc_winograd_note) winograd; /* for reports; not in the text */
+  uint32_t folded_nodes;                   /* nodes of the source that became constants; for reports */
+  uint32_t source_nodes;                   /* nodes of the source model */
+  uint32_t facts;                          /* what passes have established: ONNXC_FACT_... of pass.h; not in the text */
 } onnxc_graph;
 
 void onnxc_graph_init(onnxc_graph *graph, onnxc_arena *arena, onnxc_diag *diag);

@@ -16,8 +16,10 @@ typedef struct onnxc_pass_options {
   /* called after a pass; for --print-after and timings. May be NULL. */
   void (*after)(void *arg, const char *pass, double seconds, const onnxc_graph *graph);
   void *after_arg;
-  bool verify; /* run the verifier after each pass */
-  bool bf16;   /* precision: contractions of f32 take factors of bf16 */
+  bool verify;       /* run the verifier after each pass */
+  bool bf16;         /* precision: contractions of f32 take factors of bf16 */
+  uint32_t winograd; /* convolutions in tiles (winograd.c): 0 = never, 1 = where it pays, 2 or 4 = of that size wherever
+                        it can be done */
 } onnxc_pass_options;
 
 typedef onnxc_status (*onnxc_pass_fn)(onnxc_graph *graph, const onnxc_pass_options *options);

@@ -3,6 +3,7 @@
  *     # pass: fold, dce              the passes to run, in order
  *     # precision: bf16            the option of this name; outputs may differ by what bf16 loses
  *     # sizes: N=3 M=8               values of symbols for the evaluation (others: 2, 3, 4, ..)
+ *     # winograd: 2                  onnxc_pass_options.winograd
  *     graph @name(..) { .. }         before
  *     # expect:
  *     graph @name(..) { .. }         after, as printed
@@ -29,7 +30,7 @@ enum { MAX_FILES = 256, MAX_INPUTS = 16 };
 typedef struct golden {
   const char *path;
   char *text, *source, *expected; /* expected points into text, or NULL */
-  char passes[256], error[256], sizes[256], precision[16];
+  char passes[256], error[256], sizes[256], precision[16], winograd[8];
   onnxc_arena arena;
   onnxc_guard guard;
 } golden;
@@ -62,6 +63,7 @@ static void read_golden(golden *g) {
   header_line(g->text, "# error:", g->error, sizeof g->error);
   header_line(g->text, "# sizes:", g->sizes, sizeof g->sizes);
   header_line(g->text, "# precision:", g->precision, sizeof g->precision);
+  header_line(g->text, "# winograd:", g->winograd, sizeof g->winograd);
   cr_assert(g->passes[0], "%s: no '# pass:' line", g->path);
   char *mark = strstr(g->text, "\n# expect:\n");
   g->expected = mark ? mark + strlen("\n# expect:\n") : NULL;
@@ -169,6 +171,7 @@ static void run_golden(golden *g) {
   onnxc_pass_options options = {.target = onnxc_target_find("x86-64-v3", strlen("x86-64-v3")),
                                 .verify = true,
                                 .bf16 = strcmp(g->precision, "bf16") == 0};
+  options.winograd = (uint32_t)strtoul(g->winograd, NULL, 10);
   onnxc_status status = onnxc_run_passes(&graph, g->passes, &options);
   if (g->error[0]) {
     cr_assert_neq(status, ONNXC_OK, "%s: the passes succeed", g->path);

@@ -13,6 +13,8 @@ void random_product(onnxc_graph *graph, uint32_t seed);
 void random_island(onnxc_graph *graph, uint32_t seed);
 /* The same for one attention. */
 void random_attention(onnxc_graph *graph, uint32_t seed);
+/* The same for two convolutions of 3 x 3 in f32, stride 1; one input. */
+void random_convolutions(onnxc_graph *graph, uint32_t seed);
 
 /* The generator behind it: 0 .. n-1, and a number in -1 .. 1. */
 typedef struct random_numbers {

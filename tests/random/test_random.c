@@ -2,8 +2,8 @@
  *
  * A graph is evaluated as it was made, then goes through every pass, is lowered, compiled in memory and run: for
  * several sizes of its symbolic dims, on one thread and on three, in memory that starts as garbage. The graphs are
- * random ones, and texts that once came out wrong or well may. With factors rounded to bf16 the results must be those of
- * the graph in f32, as far as bf16 goes.
+ * random ones, and texts that once came out wrong or well may. With factors rounded to bf16 the results must be those
+ * of the graph in f32, as far as bf16 goes.
  *
  * ONNXC_RANDOM="FROM COUNT" in the environment tries other seeds.
  */
@@ -33,6 +33,7 @@ typedef struct sizes {
 typedef struct variant {
   const onnxc_target *target;
   bool small_caches, bf16;
+  uint32_t winograd; /* of onnxc_pass_options */
 } variant;
 
 typedef struct bench {
@@ -46,7 +47,8 @@ typedef struct bench {
   onnxc_weights weights;
   onnxc_jit *jit;
   const char *name;
-  bool bf16; /* products of f32 by factors of bf16 */
+  bool bf16;         /* products of f32 by factors of bf16 */
+  uint32_t winograd; /* of onnxc_pass_options */
   random_numbers random;
   sizes rounds[ROUNDS];
 } bench;
@@ -99,7 +101,7 @@ static void compile(bench *b, const variant *v) {
   const onnxc_target *target = v->target;
   b->small = with_small_caches(target);
   const onnxc_target *model = v->small_caches ? &b->small : target;
-  onnxc_pass_options options = {.target = model, .verify = true, .bf16 = v->bf16};
+  onnxc_pass_options options = {.target = model, .verify = true, .bf16 = v->bf16, .winograd = v->winograd};
   ok(b, onnxc_run_passes(&b->graph, onnxc_pipeline, &options), "passes");
   onnxc_tile_program_init(&b->program, &b->graph, model);
   b->program.flush_bf16 = v->bf16;
@@ -201,6 +203,7 @@ static uint32_t check(const char *name, const char *source, void (*make)(onnxc_g
   memset(&b, 0, sizeof b);
   b.name = name;
   b.bf16 = v->bf16;
+  b.winograd = v->winograd;
   b.random.state = seed;
   if (setjmp(b.guard.env))
     abort();
@@ -213,6 +216,8 @@ static uint32_t check(const char *name, const char *source, void (*make)(onnxc_g
   ok(&b, onnxc_graph_verify(&b.graph, name), "the graph");
   evaluate(&b);
   compile(&b, v);
+  if (make == random_convolutions)
+    cr_assert_eq(b.graph.winograd.length, 2, "%s: %u of 2 convolutions in tiles", name, b.graph.winograd.length);
   for (int round = 0; round < ROUNDS; round++)
     run(&b, round);
   uint32_t stages = b.program.stages.length;
@@ -325,8 +330,8 @@ Test(random, chains) {
   for (size_t k = 0; k < sizeof chains / sizeof *chains; k++) {
     uint32_t stages[2];
     for (int small = 0; small < 2; small++)
-      stages[small] =
-          check(small ? "chained" : "apart", chains[k], NULL, 1, &(variant){onnxc_target_host(), small, false});
+      stages[small] = check(small ? "chained" : "apart", chains[k], NULL, 1,
+                            &(variant){onnxc_target_host(), .small_caches = small});
     cr_expect_eq(stages[1] + 1, stages[0], "chain %zu: %u stages, and %u apart", k, stages[1], stages[0]);
   }
 }
@@ -347,7 +352,8 @@ static void check_graphs(const char *what, bool bf16) {
     char name[32];
     snprintf(name, sizeof name, "%s %lu", what, seed);
     check(name, NULL, random_graph, (uint32_t)seed,
-          &(variant){seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host(), seed % 2, bf16});
+          &(variant){seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host(), seed % 2, bf16,
+                     bf16 || seed % 3 != 2 ? 0 : 4});
   }
 }
 
@@ -368,10 +374,23 @@ static void check_products(const char *what, void (*make)(onnxc_graph *graph, ui
     if (seed % 2 || !onnxc_target_runs_on_host(target))
       target = onnxc_target_host();
     snprintf(name, sizeof name, "%s of seed %lu for %s", what, seed, target->name);
-    check(name, NULL, make, (uint32_t)seed, &(variant){target, seed % 3 == 0, false});
+    check(name, NULL, make, (uint32_t)seed, &(variant){target, .small_caches = seed % 3 == 0});
   }
 }
 
 Test(random, products, .timeout = 600) { check_products("product", random_product); }
+/* The tolerance is that of all graphs here: some 30 times the error of tiles of 4 x 4. */
+Test(random, convolutions_in_tiles, .timeout = 600) {
+  unsigned long from = 0, count = 60;
+  seeds(&from, &count);
+  for (unsigned long seed = from; seed < from + count; seed++) {
+    char name[64];
+    snprintf(name, sizeof name, "convolutions of seed %lu", seed);
+    check(name, NULL, random_convolutions, (uint32_t)seed,
+          &(variant){seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host(),
+                     .winograd = seed % 2 ? 4 : 2});
+  }
+}
+
 Test(random, islands, .timeout = 600) { check_products("island", random_island); }
 Test(random, attentions, .timeout = 600) { check_products("attention", random_attention); }
