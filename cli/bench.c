@@ -25,8 +25,8 @@ static const char help[] =
     "  --trace=FILE       a run as a Chrome trace (chrome://tracing, ui.perfetto.dev); implies --profile\n"
     "  --chart=FILE.svg   the groups as a bar chart; implies --profile\n"
     "  --json\n"
-    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE\n"
-    "                     as for compile\n" CLI_CACHE_HELP;
+    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE,\n"
+    "  --winograd[=2|4]   as for compile\n" CLI_CACHE_HELP;
 
 static const char *const cache_notes[] = {[ONNXC_CACHE_UNUSED] = "",
                                           [ONNXC_CACHE_HIT] = " (from the cache)",
@@ -48,6 +48,7 @@ typedef struct bench {
   onnxc_run run; /* as planned */
   double flops;
   cli_session session;
+  cli_options options;
   samples runs, rates, peaks; /* seconds of each run; runs a second of each window; FLOP/s */
   double first_run;
 } bench;
@@ -148,6 +149,8 @@ static void report(bench *b) {
       json_object_set_new(root, "peak_gflops", json_real(1e-9 * peak));
     if (flops > 0 && peak > 0)
       json_object_set_new(root, "share_of_peak", json_real(share));
+    if (b->options.options.winograd)
+      json_object_set_new(root, "winograd", cli_winograd_json(&b->options));
     json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     puts("");
     json_decref(root);
@@ -167,6 +170,7 @@ static void report(bench *b) {
     cli_print_plan(&b->session.stats);
   }
   printf("; the process at most %.1f MB\n", 1e-6 * peak_memory());
+  cli_winograd_print(&b->options);
   if (flops > 0 && peak > 0)
     printf("speed   %.1f GFLOP/s, %.1f%% of the %.1f measured beside it\n", 1e-9 * flops * rate, 100 * share,
            1e-9 * peak);
@@ -200,7 +204,6 @@ int cli_bench(command *cli, int argc, char **argv) {
                                         {"chart", 1, NULL, CHART},
                                         {0}};
   bench b = {.cli = cli, .threads = 1, .duration = 2, .peak = true};
-  cli_options options = {0};
   ONNXC_VEC(const char *) specs = {0};
   int64_t threads = 1;
   int status = 0;
@@ -225,7 +228,7 @@ int cli_bench(command *cli, int argc, char **argv) {
       if (!cli_parse_double(optarg, &b.duration))
         return cli_usage(cli, "--duration wants seconds, not '%s'", optarg);
       break;
-    default: status = cli_option(cli, &options, c, optarg);
+    default: status = cli_option(cli, &b.options, c, optarg);
     }
   if (status != 0)
     return status;
@@ -236,7 +239,7 @@ int cli_bench(command *cli, int argc, char **argv) {
   b.profile = b.profile || b.trace || b.chart;
   if (threads > 1)
     cli_bind_threads();
-  status = cli_session_open(cli, &b.session, b.path, &options.options, NULL);
+  status = cli_session_open(cli, &b.session, b.path, &b.options.options, NULL);
   if (status == 0) {
     onnxc_tensor *inputs = ONNXC_NEW_ARRAY(&cli->arena, onnxc_tensor, b.session.info->num_inputs + 1);
     status = cli_session_inputs(cli, &b.session, specs.data, specs.length, inputs);

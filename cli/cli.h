@@ -47,16 +47,19 @@ int cli_fail(onnxc_status status, const char *format, ...);
 /* Long options of all compiling verbs, for the array of getopt_long. */
 #define CLI_COMPILE_OPTIONS                                                                                            \
   {"mcpu", 1, NULL, CLI_MCPU}, {"dim", 1, NULL, CLI_DIM}, {"shape", 1, NULL, CLI_SHAPE},                               \
-      {"precision", 1, NULL, CLI_PRECISION}, {"tuning", 1, NULL, CLI_TUNING}, {"help", 0, NULL, 'h'}
+      {"precision", 1, NULL, CLI_PRECISION}, {"tuning", 1, NULL, CLI_TUNING}, {"winograd", 2, NULL, CLI_WINOGRAD},     \
+      {"help", 0, NULL, 'h'}
 /* And of those that run what they compile. */
 #define CLI_CACHE_OPTION {"cache", 2, NULL, CLI_CACHE}
 #define CLI_CACHE_HELP   "  --cache[=DIR]      keep compiled programs in DIR (~/.cache/onnxc) and take them from there\n"
-enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_TUNING, CLI_CACHE, CLI_FIRST_OWN };
+enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_TUNING, CLI_CACHE, CLI_WINOGRAD, CLI_FIRST_OWN };
 
 typedef struct cli_options {
   onnxc_options options;
   ONNXC_VEC(onnxc_dim_setting) dims;
   ONNXC_VEC(onnxc_shape_setting) shapes;
+  command *cli;
+  ONNXC_VEC(onnxc_winograd_layer) winograd; /* what compilations told so far */
 } cli_options;
 
 /* Handles one of CLI_COMPILE_OPTIONS but help, or CLI_CACHE_OPTION; ONNXC_USAGE and a message when its argument is bad
@@ -66,6 +69,13 @@ int cli_option(command *cli, cli_options *options, int option, const char *argum
 bool cli_parse_shape(const char *text, int *rank, int64_t *dims);
 bool cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *value);
 bool cli_parse_double(const char *text, double *value);
+
+/* ---- winograd.c ---- */
+
+int cli_winograd_option(command *cli, cli_options *options, const char *argument);
+/* What was told of the convolutions; nothing if there are none. */
+void cli_winograd_print(const cli_options *options);
+struct json_t *cli_winograd_json(const cli_options *options);
 
 /* ---- threads.c ---- */
 

@@ -17,6 +17,8 @@ static const char help[] =
     "  --shape INPUT=1x3x224x224  fix an input's shape (? leaves a dim open)\n"
     "  --precision=f32|bf16  of contractions of f32: bf16 rounds their factors, sums and all else are f32\n"
     "  --tuning=FILE      how to cut products, from `onnxc tune`\n"
+    "  --winograd[=2|4]   3x3 convolutions by fewer multiplications and with more error, which is told: where that is\n"
+    "                     likely to be faster, or all in tiles of 2x2 or 4x4\n"
     "  --weights=embed|file  weights in the artefact, or in OUT.weights\n"
     "  --prefix=NAME      of the library's symbols\n"
     "  --threads=N        1 = without OpenMP\n"
@@ -101,6 +103,8 @@ static int write_output(command *cli, const char *path, const cli_options *optio
     printf("%s: %s for %s, weights %s, %s, %.2f s\n", out, kinds[kind].name, cpu_name(&options->options),
            options->options.weights_in_file ? "in a file beside it" : "embedded",
            stat(out, &info) == 0 ? format_bytes(cli, (double)info.st_size) : "?", cli_seconds() - start);
+  if (status == ONNXC_OK && !quiet)
+    cli_winograd_print(options);
   onnxc_context_free(context);
   return (int)status;
 }

@@ -33,6 +33,7 @@ typedef struct inspection {
   onnxc_status status; /* of the compilation */
   const char *message; /* what was not supported */
   onnxc_stats stats;
+  cli_options options;
 } inspection;
 
 /* ---- gathering ---- */
@@ -67,9 +68,9 @@ static void count_ops(inspection *in) {
   }
 }
 
-static void compile(inspection *in, const onnxc_options *options) {
+static void compile(inspection *in) {
   cli_session session;
-  in->status = (onnxc_status)cli_session_open(in->cli, &session, in->path, options, &in->message);
+  in->status = (onnxc_status)cli_session_open(in->cli, &session, in->path, &in->options.options, &in->message);
   in->stats = session.stats;
   cli_session_close(&session);
 }
@@ -143,6 +144,7 @@ static void print_text(inspection *in) {
   printf("memory  %zu bytes of weights; ", in->stats.weights_size);
   cli_print_plan(&in->stats);
   puts("");
+  cli_winograd_print(&in->options);
 }
 
 static json_t *values_json(command *cli, const Onnx__GraphProto *graph, Onnx__ValueInfoProto *const *infos,
@@ -190,6 +192,8 @@ static void print_json(inspection *in) {
     json_object_set_new(root, "live_set_bytes",
                         in->stats.largest_live_set < 0 ? json_null() : json_integer(in->stats.largest_live_set));
     json_object_set_new(root, "flops", json_real(in->stats.flops));
+    if (in->options.options.winograd)
+      json_object_set_new(root, "winograd", cli_winograd_json(&in->options));
     json_object_set_new(root, "compile_seconds", json_real(in->stats.compile_seconds));
   }
   json_dumpf(root, stdout, JSON_INDENT(2));
@@ -243,7 +247,7 @@ static void print_dot(const inspection *in) {
 int cli_inspect(command *cli, int argc, char **argv) {
   enum { JSON = CLI_FIRST_OWN, DOT };
   static const struct option longs[] = {CLI_COMPILE_OPTIONS, {"json", 0, NULL, JSON}, {"dot", 0, NULL, DOT}, {0}};
-  cli_options options = {0};
+  inspection in = {.cli = cli};
   bool json = false, dot = false;
   int status = 0;
   for (int c; status == 0 && (c = getopt_long(argc, argv, "h", longs, NULL)) != -1;)
@@ -251,13 +255,13 @@ int cli_inspect(command *cli, int argc, char **argv) {
     case 'h': fputs(help, stdout); return 0;
     case JSON: json = true; break;
     case DOT: dot = true; break;
-    default: status = cli_option(cli, &options, c, optarg);
+    default: status = cli_option(cli, &in.options, c, optarg);
     }
   if (status != 0)
     return status;
   if (argc - optind != 1)
     return cli_usage(cli, "it wants one model; see onnxc inspect --help");
-  inspection in = {.cli = cli, .path = argv[optind]};
+  in.path = argv[optind];
   in.status = onnxc_onnx_open(&in.file, &cli->arena, &cli->diag, in.path);
   if (in.status != ONNXC_OK) {
     fprintf(stderr, "%s: %s\n", in.path, cli->diag.text);
@@ -265,7 +269,7 @@ int cli_inspect(command *cli, int argc, char **argv) {
     print_dot(&in);
   } else {
     count_ops(&in);
-    compile(&in, &options.options);
+    compile(&in);
     if (json)
       print_json(&in);
     else

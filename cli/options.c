@@ -88,6 +88,7 @@ int cli_option(command *cli, cli_options *options, int option, const char *argum
       return cli_usage(cli, "--precision wants f32 or bf16, not '%s'", argument);
     options->options.precision = argument[0] == 'b' ? ONNXC_PRECISION_BF16 : ONNXC_PRECISION_F32;
     return 0;
+  case CLI_WINOGRAD: return cli_winograd_option(cli, options, argument);
   case CLI_TUNING: options->options.tuning = argument; return 0;
   case CLI_CACHE:
     options->options.cache_directory = argument ? argument : default_cache(cli);

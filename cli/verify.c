@@ -30,8 +30,8 @@ static const char help[] =
     "  --threads=N        of each run\n"
     "  --failures         lines for what did not pass only\n"
     "  --json\n"
-    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE\n"
-    "                     as for compile\n" CLI_CACHE_HELP;
+    "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE,\n"
+    "  --winograd[=2|4]   as for compile\n" CLI_CACHE_HELP;
 
 enum { TABLE_FROM = 12 /* cases */ };
 

@@ -71,6 +71,13 @@ typedef enum onnxc_emit {
  * outputs are those of the model. A relative error of 2^-9 a factor; about half the time on Zen 4. */
 typedef enum onnxc_precision { ONNXC_PRECISION_F32, ONNXC_PRECISION_BF16 } onnxc_precision;
 
+/* A convolution of 3 x 3 that is computed in tiles, by Winograd's minimal filtering. */
+typedef struct onnxc_winograd_layer {
+  const char *name; /* of its node; "" if it has none */
+  int tile;         /* outputs a side: F(tile x tile, 3 x 3) */
+  double error;     /* largest error of a sample (seeded inputs, the layer's weights), relative to its largest output */
+} onnxc_winograd_layer;
+
 typedef struct onnxc_options { /* zero = default */
   const char *cpu;             /* LLVM CPU name; NULL or "native" = this machine */
   const char *triple;          /* NULL = this machine */
@@ -81,6 +88,12 @@ typedef struct onnxc_options { /* zero = default */
   const char *tuning; /* path of a file that `onnxc tune` wrote; NULL = none. It says how products are cut; lines
                        * for other products and CPUs are not used. It has no say in what is computed, but a part of
                        * a reduction more or less changes the last bits of sums */
+  /* Convolutions of 3 x 3 (f32, stride 1) by fewer multiplications, at some more error: 0 = none, 1 = where it is
+   * likely to be faster, 2 or 4 = all, in tiles of 2 x 2 or 4 x 4. What is done to each is told to report_winograd.
+   * Not with factors of bf16. */
+  int winograd;
+  void (*report_winograd)(void *arg, const onnxc_winograd_layer *layer); /* may be NULL; not for a cached program */
+  void *report_arg;
   const onnxc_dim_setting *dims;
   size_t num_dims;
   const onnxc_shape_setting *shapes;

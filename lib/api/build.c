@@ -60,10 +60,16 @@ static onnxc_status read_tuning(onnxc_build *build) {
 }
 
 onnxc_status onnxc_build_target(onnxc_build *build) {
+  int tile = build->options->winograd;
+  if (tile != 0 && tile != 1 && tile != 2 && tile != 4)
+    return onnxc_error(&build->model->context->diag, ONNXC_USAGE, "winograd is 0, 1, 2 or 4, not %d", tile);
   ONNXC_TRY(find_target(build));
   onnxc_precision precision = build->options->precision;
   if (precision != ONNXC_PRECISION_F32 && precision != ONNXC_PRECISION_BF16)
     return onnxc_error(&build->model->context->diag, ONNXC_USAGE, "there is no precision of number %d", (int)precision);
+  if (precision == ONNXC_PRECISION_BF16 && tile)
+    return onnxc_error(&build->model->context->diag, ONNXC_USAGE,
+                       "winograd is for f32 products: its transforms would multiply the error of bf16 factors");
   return build->options->tuning ? read_tuning(build) : ONNXC_OK;
 }
 
@@ -98,19 +104,28 @@ static void report_tile(onnxc_build *build, double seconds) {
   options->after_pass(options->pass_arg, "tile", seconds, text);
 }
 
+static void report_winograd(const onnxc_build *build) {
+  const onnxc_options *options = build->options;
+  for (uint32_t k = 0; options->report_winograd && k < build->graph.winograd.length; k++) {
+    const onnxc_winograd_note *note = &build->graph.winograd.data[k];
+    onnxc_winograd_layer layer = {note->name ? note->name : "", (int)note->tile, note->error};
+    options->report_winograd(options->report_arg, &layer);
+  }
+}
+
 onnxc_status onnxc_build_tile(onnxc_build *build) {
   double start = onnxc_seconds();
   ONNXC_TRY(onnxc_import_model(build->model, build->options, &build->arena, &build->graph));
   report_graph(build, "graph", onnxc_seconds() - start, &build->graph);
   ONNXC_TRY(onnxc_graph_verify(&build->graph, "import"));
-  onnxc_pass_options passes = {.target = build->target,
-                               .after = report_graph,
-                               .after_arg = build,
-                               .bf16 = build->options->precision == ONNXC_PRECISION_BF16};
+  onnxc_pass_options passes = {.target = build->target, .after = report_graph, .after_arg = build};
+  passes.bf16 = build->options->precision == ONNXC_PRECISION_BF16;
+  passes.winograd = (uint32_t)build->options->winograd;
 #ifndef NDEBUG
   passes.verify = true;
 #endif
   ONNXC_TRY(onnxc_run_passes(&build->graph, onnxc_pipeline, &passes));
+  report_winograd(build);
   start = onnxc_seconds();
   onnxc_tile_program_init(&build->tile, &build->graph, build->target);
   build->tile.tuning = &build->tuning;

@@ -9,6 +9,7 @@
 static void add_number(onnxc_hasher *key, int64_t number) { onnxc_hash_add(key, &number, sizeof number); }
 
 static void add_options(onnxc_hasher *key, const onnxc_options *options) {
+  add_number(key, options->winograd);
   add_number(key, (int64_t)options->num_dims);
   for (size_t k = 0; k < options->num_dims; k++) {
     onnxc_hash_add_text(key, options->dims[k].name);

@@ -206,6 +206,8 @@ Test(cached, key_has_all_that_matters) {
   const onnxc_options different[] = {{0},
                                      {.cpu = "x86-64-v3"},
                                      {.precision = ONNXC_PRECISION_BF16},
+                                     {.winograd = 1},
+                                     {.winograd = 4},
                                      {.dims = dims, .num_dims = 1},
                                      {.dims = dims + 1, .num_dims = 1},
                                      {.shapes = shapes, .num_shapes = 1},

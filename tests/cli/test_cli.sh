@@ -60,6 +60,8 @@ expect 0 "" cmp jit/y.npy cached/y.npy
 expect 0 "" cmp jit/y.npy again/y.npy
 expect 0 "(the cache cannot be written)" "$onnxc" bench --no-peak --duration=0.1 --cache=mlp/model.onnx mlp/model.onnx
 expect 2 "--cache needs a directory" env -u HOME XDG_CACHE_HOME=relative "$onnxc" run --cache mlp/model.onnx
+expect 0 '"winograd": []' "$onnxc" bench --no-peak --json --duration=0.1 --winograd mlp/model.onnx # it has no convolutions
+expect 2 "--winograd wants 2, 4 or nothing, not '3'" "$onnxc" run --winograd=3 mlp/model.onnx
 
 # ---- precision ----
 expect 0 "1 passed" "$onnxc" verify --precision=bf16 mlp
