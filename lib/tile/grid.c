@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { TASK_WORK = 1 << 13, PRODUCT_WORK = 1 << 19, WHOLE_ROWS = 512, ROW_BLOCK = 240 };
+enum { TASK_WORK = 1 << 13, PRODUCT_WORK = 1 << 19, CHANNEL_WORK = 1 << 17, WHOLE_ROWS = 512, ROW_BLOCK = 240 };
 
 typedef struct cutter {
   onnxc_tile_program *program;
@@ -118,13 +118,15 @@ static void cut_product(cutter *c) {
   int64_t bytes = times(reduced, (int64_t)onnxc_dtype_bytes(compute->acc_dtype[0]));
   cut_panels(c, round_to(c->program->target->l2_bytes / 2 / (bytes ? bytes : 1), width), width);
   c->block[s->row] = row_block(c, s->row);
+  /* Products by channels are bound by loads: the same number of multiplications takes longer. */
+  int64_t enough = compute->contraction.role[s->vec] == ONNXC_ROLE_BATCH ? CHANNEL_WORK : PRODUCT_WORK;
   int64_t work = times(times(reduced, c->block[s->vec] ? c->block[s->vec] : c->extent[s->vec]),
                        c->block[s->row] ? c->block[s->row] : c->extent[s->row]);
   for (uint32_t k = compute->num_parallel; k-- > 0;) { /* innermost first: take a few together while tasks are small */
     int index = s->order[k];
     if (index == s->row || index == s->vec)
       continue;
-    int64_t together = work > 0 && work < PRODUCT_WORK ? PRODUCT_WORK / work : 1;
+    int64_t together = work > 0 && work < enough ? enough / work : 1;
     if (together >= c->extent[index] && c->known[index]) {
       work = times(work, c->extent[index] > 0 ? c->extent[index] : 1);
       continue;
