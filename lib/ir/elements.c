@@ -192,7 +192,7 @@ static onnxc_dim int_binary(onnxc_dims *dims, onnxc_expr_op op, bool is_bool, on
   case ONNXC_EXPR_POW: return int_pow(dims, a, b);
   case ONNXC_EXPR_MIN: return onnxc_dim_min(dims, a, b);
   case ONNXC_EXPR_MAX: return onnxc_dim_max(dims, a, b);
-  case ONNXC_EXPR_AND: return is_bool ? onnxc_dim_mul(dims, a, b) : (onnxc_dim){0};
+  case ONNXC_EXPR_AND: return is_bool ? onnxc_dim_min(dims, a, b) : (onnxc_dim){0};
   case ONNXC_EXPR_OR: return is_bool ? onnxc_dim_max(dims, a, b) : (onnxc_dim){0};
   case ONNXC_EXPR_XOR: return is_bool ? not_of(dims, onnxc_dim_eq(dims, a, b)) : (onnxc_dim){0};
   case ONNXC_EXPR_EQ: return onnxc_dim_eq(dims, a, b);
@@ -237,6 +237,10 @@ static element cast(onnxc_graph *graph, onnxc_dtype to, onnxc_dtype from, elemen
     a = float_round(graph, ONNXC_EXPR_TRUNC, a);
   if (!is_int(a))
     return unknown;
+  int64_t low, high;
+  onnxc_dim_range(dims, a.num, &low, &high);
+  if (onnxc_dtype_is_bool(to) && low >= 0 && high <= 1)
+    return a;
   if (onnxc_dtype_is_bool(to))
     return of_dim(not_of(dims, onnxc_dim_eq(dims, a.num, onnxc_dim_const(dims, 0))));
   return fits(dims, a.num, to) ? a : unknown;
@@ -486,6 +490,8 @@ static const onnxc_dim *elements_of(onnxc_graph *graph, onnxc_value value, uint3
     return info->elements;
   onnxc_dim *elements = ONNXC_NEW_ARRAY(graph->arena, onnxc_dim, total + 1);
   reader r = {.graph = graph, .work = MAX_WORK};
+  onnxc_branch outer = graph->branch; /* what the elements ask for holds wherever there are some */
+  graph->branch = onnxc_branch_of(graph, value);
   for (uint32_t i = 0; i < (uint32_t)total; i++) {
     bool was_too_complex = graph->dims.too_complex;
     graph->dims.too_complex = false;
@@ -494,6 +500,7 @@ static const onnxc_dim *elements_of(onnxc_graph *graph, onnxc_value value, uint3
     graph->dims.too_complex = was_too_complex;
     elements[i] = usable ? e.num : fresh(graph, value, i);
   }
+  graph->branch = outer;
   onnxc_value_of(graph, value)->elements = elements;
   return elements;
 }

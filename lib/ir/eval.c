@@ -3,6 +3,8 @@
  * Symbols are bound as soon as they can be: from input dims before the first node, the elements of integer
  * tensors when the tensor is known. Constraints are checked as soon as their symbols are bound, so
  * that a model is refused with the constraint's message and not by what goes wrong later.
+ *
+ * Nodes of branches that do not run are passed over: their results have no elements.
  */
 #include "ir/eval.h"
 #include "ir/eval_composite.h"
@@ -290,6 +292,33 @@ onnxc_status onnxc_eval_node(onnxc_eval *eval, onnxc_node handle) {
   return ONNXC_OK;
 }
 
+/* ---- branches ---- */
+
+static onnxc_status runs(const onnxc_eval *eval, onnxc_branch branch, const char *where, bool *result) {
+  onnxc_graph *graph = eval->graph;
+  for (*result = true; branch.i && *result; branch = graph->branches.data[branch.i].outer) {
+    int64_t condition;
+    ONNXC_TRY(onnxc_eval_dim(graph, eval->symbols, graph->branches.data[branch.i].condition, where, &condition));
+    *result = condition != 0;
+  }
+  return ONNXC_OK;
+}
+
+/* Results without elements, which a lazy reader may name; the symbols that they would have bound are 0. */
+static onnxc_status pass_over(onnxc_eval *eval, const onnxc_node_info *node) {
+  onnxc_graph *graph = eval->graph;
+  for (uint32_t j = 0; j < node->num_outputs; j++) {
+    onnxc_value value = node->outputs[j];
+    const onnxc_value_info *info = onnxc_value_of(graph, value);
+    eval->arrays[value.i] = (onnxc_array){.dtype = info->dtype, .rank = info->rank};
+    eval->arrays[value.i].data = ONNXC_NEW(eval->arena, int64_t); /* as large as any element */
+    for (uint32_t s = 1; s < graph->dims.symbols.length; s++)
+      if (graph->dims.symbols.data[s].source == ONNXC_SYM_ELEMENT && graph->dims.symbols.data[s].index == value.i)
+        ONNXC_TRY(bind_symbol(eval, (onnxc_sym){s}, 0, "an element of what does not run"));
+  }
+  return ONNXC_OK;
+}
+
 onnxc_status onnxc_eval_graph(onnxc_eval *eval, onnxc_graph *graph, onnxc_arena *arena, const onnxc_array *inputs,
                               uint32_t num_inputs) {
   *eval = (onnxc_eval){.graph = graph, .arena = arena};
@@ -306,8 +335,12 @@ onnxc_status onnxc_eval_graph(onnxc_eval *eval, onnxc_graph *graph, onnxc_arena 
     if (now != unbound)
       ONNXC_TRY(check_constraints(eval, checked));
     unbound = now;
-    if (i < graph->order.length)
-      ONNXC_TRY(onnxc_eval_node(eval, graph->order.data[i]));
+    if (i == graph->order.length)
+      break;
+    const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[i]);
+    bool taken;
+    ONNXC_TRY(runs(eval, node->branch, node_name(node), &taken));
+    ONNXC_TRY(taken ? onnxc_eval_node(eval, graph->order.data[i]) : pass_over(eval, node));
   }
   for (uint32_t k = 0; k < graph->outputs.length; k++)
     if (!array_of(eval, graph->outputs.data[k]))

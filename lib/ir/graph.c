@@ -23,6 +23,7 @@ void onnxc_graph_init(onnxc_graph *graph, onnxc_arena *arena, onnxc_diag *diag) 
   onnxc_exprs_init(&graph->exprs, &graph->dims, arena);
   ONNXC_PUSH(arena, graph->values, (onnxc_value_info){0});
   ONNXC_PUSH(arena, graph->nodes, (onnxc_node_info){0});
+  ONNXC_PUSH(arena, graph->branches, (onnxc_branch_info){0});
 }
 
 onnxc_value onnxc_graph_add_value(onnxc_graph *graph, const char *name, onnxc_dtype dtype, uint32_t rank,
@@ -73,6 +74,7 @@ onnxc_value onnxc_graph_add_constant(onnxc_graph *graph, const char *name, onnxc
 onnxc_node onnxc_graph_add_node(onnxc_graph *graph, onnxc_op op, const char *name, uint32_t num_inputs,
                                 const onnxc_value *inputs, uint32_t num_outputs, const onnxc_value *outputs) {
   onnxc_node_info info = {.op = op, .name = name, .num_inputs = num_inputs, .num_outputs = num_outputs};
+  info.branch = op == ONNXC_OP_CONSTANT ? (onnxc_branch){0} : graph->branch;
   info.inputs = ONNXC_NEW_ARRAY(graph->arena, onnxc_value, num_inputs);
   info.outputs = ONNXC_NEW_ARRAY(graph->arena, onnxc_value, num_outputs);
   if (num_inputs)
@@ -107,6 +109,8 @@ onnxc_node onnxc_graph_add_compute(onnxc_graph *graph, const char *name, const o
 }
 
 void onnxc_graph_add_constraint(onnxc_graph *graph, onnxc_dim a, onnxc_dim b, const char *message) {
+  if (graph->branch.i)
+    a = onnxc_dim_select(&graph->dims, onnxc_branch_condition(graph, graph->branch), a, b);
   if (onnxc_dim_same(a, b))
     return;
   for (uint32_t i = 0; i < graph->constraints.length; i++) {

@@ -14,6 +14,7 @@
  *   G5  a compute is well typed: see onnxc_compute
  *   G6  graph inputs and outputs have the default layout; only relayout (and a compute, contraction or
  *       concat that stores) gives a value another one; a reshape may be a view of such
+ *   G7  a node reads only what runs wherever it does: see onnxc_branch
  */
 #ifndef ONNXC_IR_GRAPH_H
 #define ONNXC_IR_GRAPH_H
@@ -28,6 +29,10 @@ typedef struct onnxc_value {
 typedef struct onnxc_node {
   uint32_t i; /* 0 = none */
 } onnxc_node;
+
+typedef struct onnxc_branch {
+  uint32_t i; /* 0 = always */
+} onnxc_branch;
 
 typedef enum onnxc_op {
   ONNXC_OP_NONE = 0,
@@ -127,6 +132,7 @@ typedef struct onnxc_sources {
 
 typedef struct onnxc_node_info {
   onnxc_op op;
+  onnxc_branch branch; /* where it runs; constants are always there */
   uint32_t num_inputs, num_outputs;
   onnxc_value *inputs; /* none = optional and absent */
   onnxc_value *outputs;
@@ -136,6 +142,22 @@ typedef struct onnxc_node_info {
   int64_t axis, span;     /* CONCAT, SOFTMAX, NORMALIZE */
   double epsilon;         /* NORMALIZE */
 } onnxc_node_info;
+
+/* ---- branches ----
+ *
+ * A branch is where nodes run: if `condition`, a dim that is 0 or 1, is 1, and if what is around it runs. The two sides
+ * of an If are the branches of c and of 1 - c; an If within one has branches within that. What a condition depends on
+ * is known before a run starts: it is made of dims and elements of graph inputs.
+ *
+ * The result of a node that does not run has no value, and the elements that it binds are 0. So a node is in the
+ * branch of each of its operands or deeper. A compute may be further out where it loads such an operand lazily: in that
+ * arm of a select(cast.bool(dim(c)), .., ..) which only the operand's branch takes. That is how the sides of an If
+ * meet.
+ */
+typedef struct onnxc_branch_info {
+  onnxc_branch outer;
+  onnxc_dim condition;
+} onnxc_branch_info;
 
 /* An assumption that a run checks before it starts: a == b. */
 typedef struct onnxc_constraint {
@@ -159,8 +181,10 @@ typedef struct onnxc_graph {
   const char *name;
   onnxc_dims dims;
   onnxc_exprs exprs;
-  ONNXC_VEC(onnxc_value_info) values; /* [0] unused */
-  ONNXC_VEC(onnxc_node_info) nodes;   /* [0] unused */
+  ONNXC_VEC(onnxc_value_info) values;    /* [0] unused */
+  ONNXC_VEC(onnxc_node_info) nodes;      /* [0] unused */
+  ONNXC_VEC(onnxc_branch_info) branches; /* [0] unused; an outer one first, none twice */
+  onnxc_branch branch;                   /* that of the nodes and constraints to be added */
   ONNXC_VEC(onnxc_value) inputs;
   ONNXC_VEC(onnxc_value) outputs;       /* a value may appear twice, or be an input */
   ONNXC_VEC(const char *) output_names; /* parallel to outputs */
@@ -198,12 +222,25 @@ onnxc_node onnxc_graph_add_node(onnxc_graph *graph, onnxc_op op, const char *nam
  * results[] receives them. The compute is copied. */
 onnxc_node onnxc_graph_add_compute(onnxc_graph *graph, const char *name, const onnxc_compute *compute,
                                    uint32_t num_inputs, const onnxc_value *inputs, onnxc_value *results);
+/* Must hold where graph->branch runs. */
 void onnxc_graph_add_constraint(onnxc_graph *graph, onnxc_dim a, onnxc_dim b, const char *message);
 
 /* Adds the names of a node's sources that are not there yet; equal names are at one address. */
 void onnxc_sources_add(onnxc_sources *sources, const onnxc_node_info *node);
 /* `into` now does what `from`, which comes before it, did. */
 void onnxc_node_absorb(onnxc_graph *graph, onnxc_node into, onnxc_node from);
+
+/* The branch of this condition within another; that one itself if the condition is 1. ir/branch.c */
+onnxc_branch onnxc_graph_branch(onnxc_graph *graph, onnxc_branch outer, onnxc_dim condition);
+onnxc_branch onnxc_branch_find(const onnxc_graph *graph, onnxc_branch outer, onnxc_dim condition); /* 0: none such */
+/* Does `inner` run only where `outer` does, as far as nesting says? */
+bool onnxc_branch_within(const onnxc_graph *graph, onnxc_branch inner, onnxc_branch outer);
+/* 1 where the branch runs, else 0. */
+onnxc_dim onnxc_branch_condition(onnxc_graph *graph, onnxc_branch branch);
+/* Is the dim made of dims and elements of graph inputs: known before a run starts? */
+bool onnxc_dim_is_of_inputs(const onnxc_graph *graph, onnxc_dim dim);
+/* The branch of the node that makes a value. */
+onnxc_branch onnxc_branch_of(const onnxc_graph *graph, onnxc_value value);
 
 bool onnxc_value_is_constant(const onnxc_graph *graph, onnxc_value value);
 /* Static dims of a value into shape[]; false if any is symbolic. */

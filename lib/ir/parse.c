@@ -227,6 +227,16 @@ static bool parse_compute(graph_parser *p, node_text *n) {
                              n->info.compute);
 }
 
+static bool parse_branch(graph_parser *p, onnxc_branch *branch) {
+  onnxc_dim condition;
+  for (bool more = onnxc_lex_take(&p->lexer, "when"); more; more = onnxc_lex_take(&p->lexer, ",")) {
+    if (!onnxc_lex_dim(&p->lexer, &p->graph->dims, &condition))
+      return false;
+    *branch = onnxc_graph_branch(p->graph, *branch, condition);
+  }
+  return true;
+}
+
 static bool parse_node(graph_parser *p) {
   onnxc_lexer *lexer = &p->lexer;
   onnxc_graph *graph = p->graph;
@@ -250,6 +260,8 @@ static bool parse_node(graph_parser *p) {
       return false;
     ONNXC_PUSH(lexer->arena, n.results, value);
   }
+  if (!parse_branch(p, &n.info.branch))
+    return false;
   if (onnxc_lex_take(lexer, "loc") &&
       (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_string(lexer, &n.info.name) || !onnxc_lex_expect(lexer, ")")))
     return false;
@@ -259,6 +271,7 @@ static bool parse_node(graph_parser *p) {
   onnxc_node node = onnxc_graph_add_node(graph, n.info.op, n.info.name, n.inputs.length, n.inputs.data,
                                          n.results.length, n.results.data);
   onnxc_node_info *info = onnxc_node_of(graph, node);
+  info->branch = n.info.branch;
   info->compute = n.info.compute;
   info->axis = n.info.axis;
   info->span = n.info.span;

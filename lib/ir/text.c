@@ -101,6 +101,15 @@ static void print_attributes(const printer *p, const onnxc_node_info *node) {
   }
 }
 
+/* " when c, d": the conditions, those around the others first. */
+static void print_branch(const printer *p, onnxc_branch branch) {
+  const onnxc_branch_info *info = &p->graph->branches.data[branch.i];
+  if (!branch.i)
+    return;
+  print_branch(p, info->outer);
+  onnxc_text_printf(p->text, "%s %s", info->outer.i ? "," : " when", onnxc_dim_text(&p->graph->dims, info->condition));
+}
+
 static void print_node(const printer *p, const onnxc_node_info *node) {
   onnxc_text *text = p->text;
   onnxc_text_printf(text, "  ");
@@ -125,6 +134,7 @@ static void print_node(const printer *p, const onnxc_node_info *node) {
     onnxc_text_printf(text, k ? ", " : " : ");
     print_type(p, node->outputs[k]);
   }
+  print_branch(p, node->branch);
   if (node->name && node->op != ONNXC_OP_CONSTANT)
     onnxc_text_printf(text, " loc(%s)", onnxc_quoted_text(text->arena, node->name));
   onnxc_text_printf(text, "\n");

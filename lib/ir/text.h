@@ -22,8 +22,11 @@
  * type: f32[1, 64, %H, %W], a layout follows without a space: f32[1, 64, %H, %W][0 2 3 1] (layout.h). Known elements of
  * an integer tensor follow in braces: i64[2] {%N, 64}. Dims are written as dim.h says.
  *
- * node: %a, %b = op(%x, none, %y) attributes : type, type loc("node's name"). Attributes are axis= (concat, softmax,
- * log_softmax, normalize), span= and epsilon=. A node without results (scatter-like ops to come) starts with op.
+ * node: %a, %b = op(%x, none, %y) attributes : type, type when conditions loc("node's name"). Attributes are axis=
+ * (concat, softmax, log_softmax, normalize), span= and epsilon=. A node without results (scatter-like ops to come)
+ * starts with op.
+ *
+ * when %c, 1 - %d between types and loc: the node is in the branch of these conditions, each within those before it.
  *
  * constant: the stored data (of the layout, padding included): `splat v`, a list {1, 2, 3}, or #0x and its bytes in
  * memory order. `...` stands for data that was left out when printing; it does not parse.

@@ -60,6 +60,8 @@ bool *onnxc_used_symbols(const onnxc_graph *graph, onnxc_arena *arena) {
       mark_value(&m, node->outputs[k]);
     if (node->compute)
       mark_compute(&m, node->compute);
+    for (onnxc_branch b = node->branch; b.i; b = graph->branches.data[b.i].outer)
+      mark(&m, graph->branches.data[b.i].condition);
   }
   for (uint32_t i = 0; i < graph->constraints.length; i++) {
     mark(&m, graph->constraints.data[i].a);

@@ -1,4 +1,4 @@
-/* verify.c -- the invariants of the graph, G1..G6.
+/* verify.c -- the invariants of the graph, G1..G7.
  *
  *   G1  each value is written by one output slot of one node, or is a graph input; producer and slot say so
  *   G2  a producer comes before its users in order; outputs of the graph exist
@@ -6,9 +6,11 @@
  *   G4  every value has a dtype, a rank <= ONNXC_MAX_RANK, dims that are neither none nor negative, and a layout of
  *       these
  *   G5  a compute is well typed (verify_compute.c); its results have its extents as dims; the computes of a row group
- *       are consecutive in order (but for constants) and share their row indices
+ *       are consecutive in order (but for constants) and share their row indices and their branch
  *   G6  graph inputs and outputs have the default layout; only relayout, computes and constants give a value another
  *       one, and a reshape or concat that is a view of a value with one
+ *   G7  a node reads only what runs wherever it does, and whether a branch runs is known before a run starts
+ *       (verify_branch.c)
  *
  * Besides, no dim may have grown too complex.
  */
@@ -247,6 +249,9 @@ static void check_node(verifier *v, onnxc_node handle) {
     check_compute(v, where, node);
   else if (node->num_inputs && node->num_outputs)
     check_attributes(v, where, node);
+  const char *branch = onnxc_branch_check(graph, node);
+  if (branch)
+    fail(v, where, "G7: %s", branch);
   const onnxc_value_info *info = onnxc_value_of(graph, node->outputs[0]);
   if (node->op == ONNXC_OP_CONSTANT && !info->data && info->data_size)
     fail(v, where, "G3: a constant without data");
@@ -255,6 +260,7 @@ static void check_node(verifier *v, onnxc_node handle) {
 static void check_row_groups(verifier *v) {
   const onnxc_graph *graph = v->graph;
   const onnxc_compute *last = NULL;
+  onnxc_branch branch = {0};
   onnxc_names closed = {.arena = graph->arena};
   for (uint32_t n = 0; n < graph->order.length; n++) {
     const onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[n]);
@@ -267,14 +273,15 @@ static void check_row_groups(verifier *v) {
     if (group && onnxc_names_find(&closed, onnxc_arena_printf(graph->arena, "%u", group)))
       fail(v, node->name ? node->name : v->names[node->outputs[0].i], "G5: row group %u is not consecutive", group);
     if (group && group == open) {
-      bool same = compute->row_rank == last->row_rank;
+      bool same = compute->row_rank == last->row_rank && node->branch.i == branch.i;
       for (uint32_t k = 0; same && k < compute->row_rank; k++)
         same = onnxc_dim_same(compute->extents[k], last->extents[k]);
       if (!same)
-        fail(v, node->name ? node->name : v->names[node->outputs[0].i], "G5: row group %u: the row indices differ",
-             group);
+        fail(v, node->name ? node->name : v->names[node->outputs[0].i],
+             "G5: row group %u: the row indices or branches differ", group);
     }
     last = group ? compute : NULL;
+    branch = node->branch;
   }
 }
 
@@ -283,6 +290,9 @@ onnxc_status onnxc_graph_verify(const onnxc_graph *graph, const char *after) {
   v.defined = ONNXC_NEW_ARRAY(graph->arena, uint8_t, graph->values.length);
   if (graph->dims.too_complex)
     fail(&v, "dims", "a dim has grown too complex");
+  const char *branches = onnxc_branches_check(graph);
+  if (branches)
+    fail(&v, "branches", "G7: %s", branches);
   for (uint32_t i = 0; i < graph->inputs.length; i++) {
     onnxc_value input = graph->inputs.data[i];
     if (!value_exists(&v, input)) {
@@ -304,6 +314,8 @@ onnxc_status onnxc_graph_verify(const onnxc_graph *graph, const char *after) {
       fail(&v, "outputs", "G2: output %u is written by nobody", i);
     else if (check_value(&v, output) && !has_default_layout(&v, output))
       fail(&v, v.names[output.i], "G6: an output with a layout");
+    else if (onnxc_branch_of(graph, output).i)
+      fail(&v, v.names[output.i], "G7: an output that does not always have a value");
   }
   for (uint32_t i = 0; i < graph->constraints.length; i++)
     if (!dim_exists(&v, graph->constraints.data[i].a) || !dim_exists(&v, graph->constraints.data[i].b))

@@ -1,4 +1,4 @@
-/* verify.h -- checks the invariants G1..G6 of graph.h; runs after every pass in debug builds. */
+/* verify.h -- checks the invariants G1..G7 of graph.h; runs after every pass in debug builds. */
 #ifndef ONNXC_IR_VERIFY_H
 #define ONNXC_IR_VERIFY_H
 
@@ -12,5 +12,9 @@ onnxc_status onnxc_graph_verify(const onnxc_graph *graph, const char *after);
  * rank ranks[k]. */
 const char *onnxc_compute_check(const onnxc_exprs *pool, const onnxc_compute *compute, uint32_t num_operands,
                                 const onnxc_dtype *dtypes, const uint32_t *ranks);
+
+/* G7 of a node, and of the branches themselves: NULL, or what is wrong. verify_branch.c */
+const char *onnxc_branch_check(const onnxc_graph *graph, const onnxc_node_info *node);
+const char *onnxc_branches_check(const onnxc_graph *graph);
 
 #endif

@@ -74,6 +74,8 @@ static void mark_node(marker *m, onnxc_node handle) {
     mark_value(m, node->inputs[k]);
   for (uint32_t j = 0; j < node->num_outputs; j++) /* their dims must stay known */
     mark_value(m, node->outputs[j]);
+  for (onnxc_branch b = node->branch; b.i; b = m->graph->branches.data[b.i].outer)
+    mark_dim(m, m->graph->branches.data[b.i].condition);
   const onnxc_compute *c = node->compute;
   if (!c)
     return;

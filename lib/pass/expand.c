@@ -191,8 +191,10 @@ onnxc_status onnxc_pass_expand(onnxc_graph *graph, const onnxc_pass_options *opt
     if (node.axis < 0 || node.span < 1 || node.axis + node.span > (int64_t)x->rank || !onnxc_dtype_is_float(x->dtype))
       return onnxc_error(graph->diag, ONNXC_INTERNAL, "%s: dims or type of %s", node.name ? node.name : "node",
                          onnxc_op_name(node.op));
+    graph->branch = node.branch;
     to[node.outputs[0].i] = expand_node(graph, &node, &row_group);
   }
+  graph->branch = (onnxc_branch){0};
   for (uint32_t k = 0; k < graph->outputs.length; k++)
     if (graph->outputs.data[k].i < num_values && to[graph->outputs.data[k].i].i)
       graph->outputs.data[k] = to[graph->outputs.data[k].i];

@@ -6,6 +6,8 @@
  * The law: a merged graph computes no element more often than before, except where recomputing is
  * an index computation (a movement: its result is one load, perhaps guarded). A product's factors take
  * movements only: arithmetic there would run once for each use in the product.
+ * Work stays in its branch: a producer is merged when its branch is the consumer's or around it. Where branches meet (a
+ * select whose operands are of deeper ones) no reduction takes it in: it would choose again for each of its elements.
  * Every merge removes a node, so the sweep ends; operands come first in order, so
  * a producer is already merged when its consumer is reached.
  *
@@ -203,6 +205,14 @@ static uint32_t cost_of(const onnxc_graph *graph, const onnxc_compute *compute) 
   return cost;
 }
 
+/* Does it choose between results of branches deeper than its own? */
+static bool joins_branches(const onnxc_graph *graph, const onnxc_node_info *node) {
+  for (uint32_t k = 0; k < node->num_inputs; k++)
+    if (!onnxc_branch_within(graph, node->branch, onnxc_branch_of(graph, node->inputs[k])))
+      return true;
+  return false;
+}
+
 /* Which way `producer` (operand number of the consumer) may be merged. */
 typedef enum direction { KEEP, INLINE, EPILOGUE } direction;
 
@@ -215,6 +225,9 @@ static direction decide(const fuser *f, const onnxc_node_info *consumer_node, ui
   if (!producer.i || onnxc_node_of(graph, producer)->op != ONNXC_OP_COMPUTE)
     return KEEP;
   const onnxc_compute *from = onnxc_node_of(graph, producer)->compute, *to = consumer_node->compute;
+  if (!onnxc_branch_within(graph, consumer_node->branch, onnxc_branch_of(graph, value)) ||
+      (to->num_reduce && joins_branches(graph, onnxc_node_of(graph, producer))))
+    return KEEP;
   if (from->num_results != 1 || from->row_group || to->row_group)
     return KEEP;
   if (onnxc_node_of(graph, producer)->num_inputs > MAX_OPERANDS || consumer_node->num_inputs > MAX_OPERANDS)

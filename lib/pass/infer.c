@@ -71,6 +71,21 @@ static bool make_map(substitution *s) {
   return any;
 }
 
+/* A branch whose condition has become 1 is the one around it. */
+static void replace_branches(substitution *s) {
+  onnxc_graph *graph = s->graph;
+  uint32_t length = graph->branches.length;
+  onnxc_branch *to = ONNXC_NEW_ARRAY(graph->arena, onnxc_branch, length);
+  for (uint32_t i = 1; i < length; i++) {
+    onnxc_branch_info branch = graph->branches.data[i];
+    to[i] = onnxc_graph_branch(graph, to[branch.outer.i], replaced(s, branch.condition));
+  }
+  for (uint32_t i = 0; i < graph->order.length; i++) {
+    onnxc_node_info *node = onnxc_node_of(graph, graph->order.data[i]);
+    node->branch = to[node->branch.i];
+  }
+}
+
 static onnxc_status replace_constraints(substitution *s) {
   onnxc_graph *graph = s->graph;
   uint32_t kept = 0;
@@ -130,6 +145,7 @@ onnxc_status onnxc_infer_symbols(onnxc_graph *graph, bool *changed) {
     replace_exprs(&s, c->finish, c->num_results);
     c->contraction.valid = false;
   }
+  replace_branches(&s);
   ONNXC_TRY(replace_constraints(&s));
   return onnxc_graph_check_sizes(graph);
 }

@@ -277,6 +277,7 @@ static void choose_orders(layouter *l) {
   for (uint32_t n = 0; n < length; n++) {
     onnxc_node handle = graph->order.data[n];
     onnxc_node_info *node = onnxc_node_of(graph, handle);
+    graph->branch = node->branch;
     uint32_t perm[ONNXC_MAX_RANK] = {0};
     onnxc_layout row_major = {0};
     if (node->op == ONNXC_OP_COMPUTE) {
@@ -304,6 +305,7 @@ static void choose_orders(layouter *l) {
     }
     ONNXC_PUSH(graph->arena, l->order, handle);
   }
+  graph->branch = (onnxc_branch){0};
   for (uint32_t k = 0; k < graph->outputs.length; k++) {
     onnxc_value value = graph->outputs.data[k];
     onnxc_layout row_major = {0};
@@ -455,6 +457,7 @@ static void give_halos(layouter *l) {
   for (uint32_t n = 0; n < length; n++) {
     onnxc_node handle = old[n];
     onnxc_node_info *node = onnxc_node_of(graph, handle);
+    graph->branch = node->branch;
     onnxc_expr guarded[2];
     onnxc_factor factors[2];
     uint32_t count = node->op == ONNXC_OP_COMPUTE ? guarded_loads(&graph->exprs, node->compute, guarded, factors) : 0;
@@ -493,6 +496,7 @@ static void give_halos(layouter *l) {
       drop_unread_operands(graph, node);
     ONNXC_PUSH(graph->arena, l->order, handle);
   }
+  graph->branch = (onnxc_branch){0};
 }
 
 onnxc_status onnxc_pass_layout(onnxc_graph *graph, const onnxc_pass_options *options) {

@@ -138,6 +138,7 @@ static void pack(packer *p, onnxc_node node, uint32_t operand, const onnxc_layou
     return;
   for (uint32_t k = 0; k < p->from.length && !packed.i; k++)
     if (p->from.data[k].i == value.i &&
+        onnxc_branch_within(graph, graph->branch, onnxc_branch_of(graph, p->to.data[k])) &&
         onnxc_layout_equal(&onnxc_value_of(graph, p->to.data[k])->layout, layout, info->rank))
       packed = p->to.data[k];
   if (!packed.i) {
@@ -183,11 +184,14 @@ onnxc_status onnxc_pass_pack(onnxc_graph *graph, const onnxc_pass_options *optio
     while (end < length && row_group(graph, graph->order.data[k]) &&
            row_group(graph, graph->order.data[end]) == row_group(graph, graph->order.data[k]))
       end++;
-    for (uint32_t n = k; n < end; n++)
+    for (uint32_t n = k; n < end; n++) {
+      graph->branch = onnxc_node_of(graph, graph->order.data[n])->branch;
       pack_node(&p, graph->order.data[n]);
+    }
     for (; k < end; k++)
       ONNXC_PUSH(graph->arena, p.order, graph->order.data[k]);
   }
+  graph->branch = (onnxc_branch){0};
   graph->order = p.order;
   return ONNXC_OK;
 }

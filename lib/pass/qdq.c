@@ -274,7 +274,8 @@ static void flip(rewriter *w, const char *name, onnxc_number *n) {
   onnxc_dtype dtype = onnxc_value_of(graph, n->byte.value)->dtype == ONNXC_I8 ? ONNXC_U8 : ONNXC_I8;
   n->shift = dtype == ONNXC_U8 ? 128 : -128;
   for (uint32_t k = 0; k < w->from.length; k++)
-    if (w->from.data[k].i == n->byte.value.i) {
+    if (w->from.data[k].i == n->byte.value.i &&
+        onnxc_branch_within(graph, graph->branch, onnxc_branch_of(graph, w->to.data[k]))) {
       n->byte.value = w->to.data[k];
       return;
     }
@@ -567,12 +568,14 @@ onnxc_status onnxc_pass_qdq(onnxc_graph *graph, const onnxc_pass_options *option
   uint32_t length = graph->order.length;
   for (uint32_t k = 0; k < length; k++) {
     onnxc_node node = graph->order.data[k];
+    graph->branch = onnxc_node_of(graph, node)->branch;
     if (!keep_bytes(&w, node)) {
       reshape_bytes(&w, node);
       visit(&w, node);
     }
     ONNXC_PUSH(graph->arena, w.order, node);
   }
+  graph->branch = (onnxc_branch){0};
   graph->order = w.order;
   return ONNXC_OK;
 }

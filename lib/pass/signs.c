@@ -69,7 +69,8 @@ static onnxc_value flip_value(onnxc_graph *graph, onnxc_value value, onnxc_dtype
 static onnxc_value flip(signer *s, onnxc_value value, onnxc_dtype dtype) {
   onnxc_graph *graph = s->graph;
   for (uint32_t k = 0; k < s->from.length; k++)
-    if (s->from.data[k].i == value.i)
+    if (s->from.data[k].i == value.i &&
+        onnxc_branch_within(graph, graph->branch, onnxc_branch_of(graph, s->to.data[k])))
       return s->to.data[k];
   onnxc_value flipped =
       onnxc_value_is_constant(graph, value) ? flip_constant(graph, value, dtype) : flip_value(graph, value, dtype);
@@ -177,9 +178,11 @@ onnxc_status onnxc_pass_signs(onnxc_graph *graph, const onnxc_pass_options *opti
   uint32_t length = graph->order.length;
   for (uint32_t k = 0; k < length; k++) {
     onnxc_node node = graph->order.data[k];
+    graph->branch = onnxc_node_of(graph, node)->branch;
     change_signs(&s, node);
     ONNXC_PUSH(graph->arena, s.order, node);
   }
+  graph->branch = (onnxc_branch){0};
   graph->order = s.order;
   return ONNXC_OK;
 }

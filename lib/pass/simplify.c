@@ -5,6 +5,7 @@
  *   reshape of a reshape                                                          =>  one reshape
  *   operands that no expression loads                                             =>  gone
  *   equal nodes, equal constants                                                  =>  one of them
+ *   dim(c) in the branch of c; of 1 - c                                            =>  1; 0
  *
  * (A movement is a compute whose result is one load; transposes are movements, so a pair that cancels composes to
  * the identity and goes.) Each rule removes a node or an edge, or moves one up to an earlier
@@ -166,6 +167,42 @@ static void tidy_operands(onnxc_graph *graph, onnxc_node_info *node) {
   node->num_inputs = kept;
 }
 
+/* ---- branches ---- */
+
+typedef struct asked {
+  onnxc_graph *graph;
+  onnxc_branch branch;
+} asked;
+
+static onnxc_expr answer(void *arg, onnxc_exprs *pool, onnxc_expr leaf) {
+  const asked *a = arg;
+  const onnxc_expr_node *node = onnxc_exprs_node(pool, leaf);
+  if (node->op != ONNXC_EXPR_DIM)
+    return (onnxc_expr){0};
+  onnxc_dim dim = {(uint32_t)node->imm}, opposite = onnxc_dim_sub(pool->dims, onnxc_dim_const(pool->dims, 1), dim);
+  for (onnxc_branch b = a->branch; b.i; b = a->graph->branches.data[b.i].outer) {
+    onnxc_dim condition = a->graph->branches.data[b.i].condition;
+    if (onnxc_dim_same(condition, dim) || onnxc_dim_same(condition, opposite))
+      return onnxc_expr_i64(pool, ONNXC_I64, onnxc_dim_same(condition, dim));
+  }
+  return (onnxc_expr){0};
+}
+
+/* What the branch's conditions are is no question within it: where branches met, one arm is left. */
+static void answer_conditions(onnxc_graph *graph, const onnxc_node_info *node) {
+  onnxc_compute *c = node->compute;
+  asked a = {graph, node->branch};
+  if (!node->branch.i)
+    return;
+  for (uint32_t j = 0; j < c->num_results; j++) {
+    c->finish[j] = onnxc_expr_rewrite(&graph->exprs, c->finish[j], answer, &a);
+    if (!c->num_reduce)
+      continue;
+    c->init[j] = onnxc_expr_rewrite(&graph->exprs, c->init[j], answer, &a);
+    c->element[j] = onnxc_expr_rewrite(&graph->exprs, c->element[j], answer, &a);
+  }
+}
+
 /* ---- equal nodes ---- */
 
 static uint64_t mix(uint64_t hash, uint64_t value) {
@@ -208,8 +245,9 @@ static bool same_compute(const onnxc_compute *a, const onnxc_compute *b) {
 }
 
 static bool same_node(const onnxc_graph *graph, const onnxc_node_info *a, const onnxc_node_info *b) {
-  if (a->op != b->op || a->num_inputs != b->num_inputs || a->num_outputs != b->num_outputs || a->axis != b->axis ||
-      a->span != b->span || a->epsilon != b->epsilon || !same_compute(a->compute, b->compute))
+  if (a->op != b->op || a->branch.i != b->branch.i || a->num_inputs != b->num_inputs ||
+      a->num_outputs != b->num_outputs || a->axis != b->axis || a->span != b->span || a->epsilon != b->epsilon ||
+      !same_compute(a->compute, b->compute))
     return false;
   for (uint32_t k = 0; k < a->num_inputs; k++)
     if (a->inputs[k].i != b->inputs[k].i)
@@ -277,6 +315,7 @@ static bool simplify_node(simplifier *s, onnxc_node handle) {
   for (uint32_t k = 0; k < node->num_inputs; k++)
     node->inputs[k] = resolve(s, node->inputs[k]);
   if (node->op == ONNXC_OP_COMPUTE) {
+    answer_conditions(graph, node);
     compose_movements(graph, handle);
     tidy_operands(graph, node);
   } else if (node->op == ONNXC_OP_RESHAPE) {

@@ -92,6 +92,17 @@ static const char *const round_trips[] = {
     "    exp(sub($0[i0, i1], $1[i0]))\n"
     "    rows(group=1, rank=1) : f32[%N, 64]\n"
     "  return %e\n}\n",
+    /* branches in branches, and where they meet; one without a name for its source */
+    "graph @branches(%x: f32[%N], %s: i64[] {%k}) {\n"
+    "  %a = compute(%x) <i0: %N>\n"
+    "    abs($0[i0]) : f32[%N] when eq(%k, 5) loc(\"node 'a'\")\n"
+    "  %b = compute(%a) <i0: %N>\n"
+    "    neg($0[i0]) : f32[%N] when eq(%k, 5), min(%N, 1)\n"
+    "  %c = compute(%a, %b) <i0: %N>\n"
+    "    select(cast.bool(dim(min(%N, 1))), $1[i0], $0[i0]) : f32[%N] when eq(%k, 5)\n"
+    "  %y = compute(%c, %x) <i0: %N>\n"
+    "    select(cast.bool(dim(eq(%k, 5))), $0[i0], $1[i0]) : f32[%N]\n"
+    "  return %y\n}\n",
 };
 
 Test(text, round_trips) {
@@ -333,4 +344,60 @@ Test(text, violations_in_text) {
                      " %b = compute(%s) <i0: 4> $0[i0] rows(group=1, rank=1) : f32[4] return %b }"),
                ONNXC_OK);
   expect_violation("G5: row group 1 is not consecutive");
+}
+
+/* Nodes between %x and the output %y; %a runs where %k is 5, %b where it is not, %d within where %a does. */
+static const char *const out_of_branch[][2] = {
+    {"%y = compute(%a) <i0: 4> $0[i0] : f32[4]", "the node of %y: G7: it reads what does not run"},
+    {"%y = reshape(%a) : f32[2, 2]", "G7: it reads what does not run"},
+    {"%z = compute(%a) <i0: 4> $0[i0] : f32[4] when 1 - eq(%k, 5) %y = reshape(%x) : f32[4]", "G7: it reads"},
+    {"%z = compute(%d) <i0: 4> $0[i0] : f32[4] when eq(%k, 5) %y = reshape(%x) : f32[4]", "G7: it reads"},
+    {"%y = compute(%a) <i0: 4> $0[i0] : f32[4] when eq(%k, 5)", "%y: G7: an output that does not always have a value"},
+    /* lazily, but in the wrong arm, in no arm, under another condition, only the outer one */
+    {"%y = compute(%a, %b) <i0: 4> select(cast.bool(dim(eq(%k, 5))), $1[i0], $0[i0]) : f32[4]", "G7: it reads"},
+    {"%y = compute(%a, %b) <i0: 4> add(select(cast.bool(dim(eq(%k, 5))), $0[i0], $1[i0]), $0[i0]) : f32[4]", "G7: it"},
+    {"%y = compute(%a, %b) <i0: 4> select(cast.bool(dim(eq(%k, 4))), $0[i0], $1[i0]) : f32[4]", "G7: it reads"},
+    {"%y = compute(%a, %b) <i0: 4> select(eq(i0, 5), $0[i0], $1[i0]) : f32[4]", "G7: it reads"},
+    {"%y = compute(%d, %b) <i0: 4> select(cast.bool(dim(eq(%k, 5))), $0[i0], $1[i0]) : f32[4]", "G7: it reads"},
+    {"%y = compute(%x, %a) <i0: 4 | r0: 4> f32 add $0[r0] init $1[i0] -> acc0 : f32[4]", "G7: it reads"},
+    {"%q = compute(%x) <> cast.i64($0[0]) : i64[] {%m}"
+     "%z = compute(%x) <i0: 4> $0[i0] : f32[4] when eq(%m, 1) %y = reshape(%x) : f32[4]",
+     "branches: G7: the condition of a branch is not known"},
+    {"%z = compute(%x) <i0: 4> $0[i0] rows(group=1, rank=1) : f32[4]"
+     "%y = compute(%x) <i0: 4> $0[i0] rows(group=1, rank=1) : f32[4] when eq(%k, 5)",
+     "G5: row group 1: the row indices or branches differ"},
+};
+
+/* In order: an arm's branch, arms in arms, what a branch's own conditions rule out. */
+static const char *const in_branch[] = {
+    "%y = compute(%a, %b) <i0: 4> select(cast.bool(dim(eq(%k, 5))), $0[i0], $1[i0]) : f32[4]",
+    "%y = compute(%d, %b, %x) <i0: 4>"
+    " select(cast.bool(dim(eq(%k, 5))), select(cast.bool(dim(eq(%k, 7))), $0[i0], $2[i0]), $1[i0]) : f32[4]",
+    "%y = compute(%d, %b, %x) <i0: 4>"
+    " select(cast.bool(dim(eq(%k, 7))), select(cast.bool(dim(eq(%k, 5))), $0[i0], $1[i0]), $2[i0]) : f32[4]",
+    "%z = compute(%a, %b) <i0: 4> select(cast.bool(dim(eq(%k, 5))), $0[i0], $1[i0]) : f32[4] when eq(%k, 5)"
+    "%y = reshape(%x) : f32[4]",
+    "%y = compute(%x, %a) <i0: 4 | r0: 4>"
+    " f32 add select(cast.bool(dim(eq(%k, 5))), $1[r0], $0[r0]) init 0 -> acc0 : f32[4]",
+};
+
+static onnxc_status parse_branches(const char *nodes) {
+  return parse(onnxc_arena_printf(&arena,
+                                  "graph @f(%%x: f32[4], %%s: i64[] {%%k}) {"
+                                  " %%a = compute(%%x) <i0: 4> abs($0[i0]) : f32[4] when eq(%%k, 5)"
+                                  " %%b = compute(%%x) <i0: 4> neg($0[i0]) : f32[4] when 1 - eq(%%k, 5)"
+                                  " %%d = compute(%%a) <i0: 4> neg($0[i0]) : f32[4] when eq(%%k, 5), eq(%%k, 7)"
+                                  " %s return %%y }",
+                                  nodes));
+}
+
+Test(text, branches) {
+  for (size_t i = 0; i < sizeof out_of_branch / sizeof *out_of_branch; i++) {
+    cr_assert_eq(parse_branches(out_of_branch[i][0]), ONNXC_OK, "%s", diag.text);
+    expect_violation(out_of_branch[i][1]);
+  }
+  for (size_t i = 0; i < sizeof in_branch / sizeof *in_branch; i++) {
+    cr_assert_eq(parse_branches(in_branch[i]), ONNXC_OK, "%s", diag.text);
+    cr_expect_eq(onnxc_graph_verify(&graph, NULL), ONNXC_OK, "%s: %s", in_branch[i], diag.text);
+  }
 }

@@ -2,7 +2,7 @@
  *
  *     # pass: fold, dce              the passes to run, in order
  *     # precision: bf16            the option of this name; outputs may differ by what bf16 loses
- *     # sizes: N=3 M=8               values of symbols for the evaluation (others: 2, 3, 4, ..)
+ *     # sizes: N=3 M=8 | N=4         values of symbols for the evaluation, or for several (others: 2, 3, 4, ..)
  *     # winograd: 2                  onnxc_pass_options.winograd
  *     graph @name(..) { .. }         before
  *     # expect:
@@ -30,7 +30,8 @@ enum { MAX_FILES = 256, MAX_INPUTS = 16 };
 typedef struct golden {
   const char *path;
   char *text, *source, *expected; /* expected points into text, or NULL */
-  char passes[256], error[256], sizes[256], precision[16], winograd[8];
+  char passes[256], error[256], all_sizes[256], precision[16], winograd[8];
+  const char *sizes; /* from those of the evaluation in progress on */
   onnxc_arena arena;
   onnxc_guard guard;
 } golden;
@@ -62,7 +63,7 @@ static void read_golden(golden *g) {
   header_line(g->text, "# pass:", g->passes, sizeof g->passes);
   header_line(g->text, "# error:", g->error, sizeof g->error);
   header_line(g->text, "# sizes:", g->sizes, sizeof g->sizes);
-  header_line(g->text, "# precision:", g->precision, sizeof g->precision);
+  header_line(g->text, "# sizes:", g->all_sizes, sizeof g->all_sizes);
   header_line(g->text, "# winograd:", g->winograd, sizeof g->winograd);
   cr_assert(g->passes[0], "%s: no '# pass:' line", g->path);
   char *mark = strstr(g->text, "\n# expect:\n");
@@ -82,7 +83,8 @@ static double random_unit(void) {
 static int64_t size_of(const golden *g, const onnxc_symbol *symbol, uint32_t number) {
   char key[128];
   snprintf(key, sizeof key, "%s=", symbol->name);
-  for (const char *at = strstr(g->sizes, key); at; at = strstr(at + 1, key))
+  const char *end = g->sizes + strcspn(g->sizes, "|");
+  for (const char *at = strstr(g->sizes, key); at && at < end; at = strstr(at + 1, key))
     if (at == g->sizes || at[-1] == ' ')
       return strtoll(at + strlen(key), NULL, 10);
   int64_t value = 1 + (int64_t)number % 4;
@@ -160,11 +162,22 @@ static void update(const golden *g, const char *printed) {
   fclose(file);
 }
 
+static void compare(golden *g, onnxc_graph *before, onnxc_graph *graph) {
+  onnxc_array inputs[MAX_INPUTS];
+  onnxc_eval expected, actual;
+  uint32_t num_inputs = make_inputs(g, before, inputs);
+  cr_assert_eq(onnxc_eval_graph(&expected, before, &g->arena, inputs, num_inputs), ONNXC_OK, "%s: before: %s", g->path,
+               before->diag->text);
+  cr_assert_eq(onnxc_eval_graph(&actual, graph, &g->arena, inputs, num_inputs), ONNXC_OK, "%s: after: %s", g->path,
+               graph->diag->text);
+  cr_assert_eq(before->outputs.length, graph->outputs.length);
+  for (uint32_t k = 0; k < graph->outputs.length; k++)
+    expect_same(g, &expected.arrays[before->outputs.data[k].i], &actual.arrays[graph->outputs.data[k].i], k);
+}
+
 static void run_golden(golden *g) {
   static onnxc_diag diag;
   onnxc_graph before, graph, again;
-  onnxc_array inputs[MAX_INPUTS];
-  onnxc_eval expected, actual;
   read_golden(g);
   parse(g, &before, &diag, g->source);
   parse(g, &graph, &diag, g->source);
@@ -185,15 +198,11 @@ static void run_golden(golden *g) {
   else
     cr_expect(g->expected && strcmp(g->expected, printed) == 0, "%s: not as expected, but\n%s", g->path, printed);
 
-  uint32_t num_inputs = make_inputs(g, &before, inputs);
-  before.diag = &diag;
-  cr_assert_eq(onnxc_eval_graph(&expected, &before, &g->arena, inputs, num_inputs), ONNXC_OK, "%s: before: %s", g->path,
-               diag.text);
-  cr_assert_eq(onnxc_eval_graph(&actual, &graph, &g->arena, inputs, num_inputs), ONNXC_OK, "%s: after: %s", g->path,
-               diag.text);
-  cr_assert_eq(before.outputs.length, graph.outputs.length);
-  for (uint32_t k = 0; k < graph.outputs.length; k++)
-    expect_same(g, &expected.arrays[before.outputs.data[k].i], &actual.arrays[graph.outputs.data[k].i], k);
+  for (const char *at = g->all_sizes; at; at = strchr(at, '|')) {
+    at += *at == '|';
+    g->sizes = at;
+    compare(g, &before, &graph);
+  }
 
   parse(g, &again, &diag, printed);
   cr_expect_str_eq(print(g, &again), printed, "%s: what is printed parses to another graph", g->path);
