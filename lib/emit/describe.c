@@ -109,11 +109,19 @@ static void number_buffers(describer *d) {
       number_buffer(d, d->buffer_of[v]);
 }
 
+/* A size of a buffer: 0 where the buffer is not there, for then its dims may mean nothing. One that is known stays so:
+ * memory is planned with it. */
+static onnxc_dim where_there(describer *d, const onnxc_buffer *buffer, onnxc_dim size) {
+  if (!buffer->condition.i || onnxc_dim_is_const(&d->graph->dims, size, NULL))
+    return size;
+  return onnxc_dim_mul(&d->graph->dims, size, buffer->condition);
+}
+
 static onnxc_dim buffer_bytes(describer *d, const onnxc_buffer *buffer) {
   onnxc_dim extents[ONNXC_LAYOUT_MAX_AXES], strides[ONNXC_LAYOUT_MAX_AXES];
   onnxc_layout layout = onnxc_layout_explicit(&buffer->layout, buffer->rank);
   onnxc_dim count = onnxc_layout_strides(&d->graph->dims, &layout, buffer->rank, buffer->dims, extents, strides);
-  return onnxc_dim_mulc(&d->graph->dims, count, (int64_t)onnxc_dtype_bytes(buffer->dtype));
+  return where_there(d, buffer, onnxc_dim_mulc(&d->graph->dims, count, (int64_t)onnxc_dtype_bytes(buffer->dtype)));
 }
 
 /* Kinds of all buffers but outputs. */
@@ -164,17 +172,20 @@ static void place_outputs(describer *d) {
 /* For each integer tensor whose elements are symbols: its slot and the segment in which they can be read. */
 static void find_elements(describer *d) {
   uint32_t *slot = ONNXC_NEW_ARRAY(d->arena, uint32_t, d->graph->values.length);
+  onnxc_dim *condition = ONNXC_NEW_ARRAY(d->arena, onnxc_dim, d->graph->values.length);
   int32_t *segment = ONNXC_NEW_ARRAY(d->arena, int32_t, d->graph->values.length);
   for (uint32_t v = 1; v < d->graph->values.length; v++) {
     slot[v] = d->buffer_of[v] ? d->number[d->buffer_of[v]] : ONNXC_NO_SLOT;
     if (slot[v] == ONNXC_NO_SLOT || !has_elements(d, (onnxc_value){v}))
       continue;
+    condition[v] = buffer_at(d, slot[v])->condition;
     uint32_t root = d->root[slot[v]];
     if (d->buffers[root].kind != ONNXC_RT_INPUT)
       segment[v] = (int32_t)onnxc_tile_written_in(d->program, d->program_buffer[root]) + 1;
   }
   d->slots.element_buffer = slot;
   d->slots.element_segment = segment;
+  d->slots.element_condition = condition;
 }
 
 /* ---- dims, constraints ---- */
@@ -215,7 +226,7 @@ static void check_extents(describer *d) {
       onnxc_dim_range(&d->graph->dims, buffer->dims[x], &low, &high);
       if (low >= 0)
         continue;
-      uint32_t slot = slot_of(d, buffer->dims[x]);
+      uint32_t slot = slot_of(d, where_there(d, buffer, buffer->dims[x]));
       constrain(d, slot, onnxc_slot_binary(&d->slots, ONNXC_RT_MAX, slot, onnxc_slot_const(&d->slots, 0)),
                 "the inputs are too small: a tensor inside would have a negative extent");
     }
@@ -255,6 +266,11 @@ static void describe_stages(describer *d, onnxc_rt_program *result) {
     out->segment = (int32_t)stage->segment;
     out->tasks_dim = slot_of(d, stage->num_tasks);
     d->amounts[s] = onnxc_count_stage(counter, s);
+    onnxc_dim condition = onnxc_tile_condition(d->program, &stage->body);
+    if (condition.i) {
+      d->amounts[s].flops = onnxc_dim_mul(&d->graph->dims, d->amounts[s].flops, condition);
+      d->amounts[s].work = onnxc_dim_mul(&d->graph->dims, d->amounts[s].work, condition);
+    }
     flops = onnxc_dim_add(&d->graph->dims, flops, d->amounts[s].flops);
     out->flops_dim = slot_of(d, d->amounts[s].flops);
     out->work_dim = slot_of(d, d->amounts[s].work);

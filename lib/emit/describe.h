@@ -16,8 +16,9 @@ typedef struct onnxc_slots {
   uint32_t of_dim_size;
   uint32_t *table; /* slot + 1 by operation and arguments: equal ones are shared */
   uint32_t table_size;
-  const uint32_t *element_buffer; /* buffer slot of an integer tensor that gives elements, by value */
-  const int32_t *element_segment; /* ... and the segment in which they are known */
+  const uint32_t *element_buffer;     /* buffer slot of an integer tensor that gives elements, by value */
+  const int32_t *element_segment;     /* ... and the segment in which they are known */
+  const onnxc_dim *element_condition; /* ... unless this is 0: then they are 0; none = always */
 } onnxc_slots;
 
 void onnxc_slots_init(onnxc_slots *slots, onnxc_graph *graph, onnxc_arena *arena);

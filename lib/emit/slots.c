@@ -61,12 +61,17 @@ static uint32_t symbol_slot(onnxc_slots *slots, onnxc_sym sym, onnxc_status *sta
   if (symbol->source == ONNXC_SYM_INPUT_DIM && symbol->index < slots->graph->inputs.length)
     return add_slot(slots, (onnxc_rt_dim){.op = ONNXC_RT_INPUT_DIM, .a = symbol->index, .b = symbol->axis});
   if (symbol->source == ONNXC_SYM_ELEMENT && symbol->index < slots->graph->values.length &&
-      slots->element_buffer[symbol->index] != ONNXC_NO_SLOT)
-    return add_slot(slots, (onnxc_rt_dim){.op = ONNXC_RT_ELEMENT,
-                                          .segment = slots->element_segment[symbol->index],
-                                          .a = slots->element_buffer[symbol->index],
-                                          .b = symbol->axis,
-                                          .c = slots->graph->values.data[symbol->index].dtype});
+      slots->element_buffer[symbol->index] != ONNXC_NO_SLOT) {
+    onnxc_rt_dim element = {.op = ONNXC_RT_ELEMENT,
+                            .segment = slots->element_segment[symbol->index],
+                            .a = slots->element_buffer[symbol->index],
+                            .b = symbol->axis,
+                            .c = slots->graph->values.data[symbol->index].dtype};
+    onnxc_dim condition = slots->element_condition[symbol->index]; /* made of inputs: this goes no deeper */
+    if (!condition.i)
+      return add_slot(slots, element);
+    return onnxc_slot_binary(slots, ONNXC_RT_MUL, onnxc_slot_of(slots, condition, status), add_slot(slots, element));
+  }
   if (*status == ONNXC_OK)
     *status =
         onnxc_error(slots->graph->diag, ONNXC_INTERNAL, "symbol '%s' has no value when the model runs", symbol->name);

@@ -73,6 +73,13 @@ onnxc_value onnxc_build_expand(onnxc_graph *graph, const char *where, onnxc_valu
 onnxc_value onnxc_build_concat(onnxc_graph *graph, const char *where, uint32_t n, const onnxc_value *values,
                                uint32_t axis);
 
+/* ---- branches ---- */
+
+/* The element of `yes` where condition, 0 or 1, is 1, else that of `no`, which may be of the branches of condition and
+ * 1 - condition within graph->branch (graph.h). They agree in type and rank; dims may differ. */
+onnxc_value onnxc_build_join(onnxc_graph *graph, const char *where, onnxc_dim condition, onnxc_value yes,
+                             onnxc_value no);
+
 /* ---- reductions ---- */
 
 /* The neutral element of ADD, MUL, MIN, MAX, AND or OR, which is also the reduction of nothing (as ONNX defines it). */

@@ -51,7 +51,8 @@ onnxc_dim onnxc_grid_tasks(onnxc_tile_program *program, const onnxc_block *body)
     tasks = onnxc_dim_mul(dims, tasks, onnxc_dim_ceildiv(dims, onnxc_dim_sub(dims, loop->hi, loop->lo), loop->step));
     body = &loop->body;
   }
-  return tasks;
+  onnxc_dim condition = onnxc_tile_condition(program, body);
+  return condition.i ? onnxc_dim_mul(dims, tasks, condition) : tasks;
 }
 
 /* Amounts of work are only compared: one that overflows is as large as can be. */

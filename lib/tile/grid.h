@@ -13,7 +13,7 @@ void onnxc_grid_place(onnxc_tile_program *program, onnxc_block *block, const onn
 /* The schedule of a statement whose box is a part of a task already; a product with a packed factor walks and fetches
  * it as one that is cut into tasks does. */
 void onnxc_grid_schedule_block(onnxc_tile_program *program, onnxc_stmt *stmt);
-/* Product of the trip counts of a body's parallel loops. */
+/* Product of the trip counts of a body's parallel loops, times the condition of what it writes. */
 onnxc_dim onnxc_grid_tasks(onnxc_tile_program *program, const onnxc_block *body);
 
 #endif

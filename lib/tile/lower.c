@@ -153,6 +153,9 @@ static void make_buffers(lowerer *l) {
                            .dims = info->dims,
                            .layout = info->layout,
                            .ring_dim = -1};
+    onnxc_branch branch = onnxc_branch_of(graph, buffer.value);
+    if (branch.i)
+      buffer.condition = onnxc_branch_condition(graph, branch);
     bool live = !info->producer.i; /* inputs; others when their producer is in order */
     if (live || l->buffer_of[v])
       l->buffer_of[v] = onnxc_tile_add_buffer(l->program, &buffer);

@@ -104,6 +104,8 @@ static bool merge(onnxc_tile_program *program, const onnxc_stage *first, onnxc_s
       pack->results[0].origin || !product->compute->contraction.valid)
     return false;
   uint32_t b = product->compute->contraction.b, root = onnxc_tile_root(program, pack->results[0].buffer), uses = 0;
+  if (!onnxc_dim_same(onnxc_tile_condition(program, &first->body), onnxc_tile_condition(program, &second->body)))
+    return false; /* the tasks would run where the packing should not, or the other way round */
   if (product->operands[b].origin || onnxc_tile_root(program, product->operands[b].buffer) != root)
     return false;
   for (uint32_t s = 0; s < program->stages.length; s++)

@@ -197,6 +197,10 @@ static bool parse_buffer(tile_parser *p) {
       return onnxc_lex_fail(lexer, lexer->at, "no such dim");
     buffer.ring_dim = (int)ring;
   }
+  if (onnxc_lex_take(lexer, "if") &&
+      (!onnxc_lex_expect(lexer, "(") || !onnxc_lex_dim(lexer, dims_of(p), &buffer.condition) ||
+       !onnxc_lex_expect(lexer, ")")))
+    return false;
   onnxc_names_add(&p->buffers, buffer.name, onnxc_tile_add_buffer(p->program, &buffer));
   return true;
 }

@@ -28,3 +28,20 @@ onnxc_stmt *onnxc_tile_stmt(onnxc_tile_program *program, onnxc_block *block, onn
   ONNXC_PUSH(program->graph->arena, *block, stmt);
   return stmt;
 }
+
+onnxc_dim onnxc_tile_condition(const onnxc_tile_program *program, const onnxc_block *block) {
+  const onnxc_buffer *written = NULL;
+  for (uint32_t i = 0; i < block->length; i++) {
+    const onnxc_stmt *stmt = block->data[i];
+    for (uint32_t j = 0; j < stmt->num_results; j++) {
+      written = &program->buffers.data[stmt->results[j].buffer];
+      if (written->space == ONNXC_SPACE_VALUE)
+        return written->condition;
+    }
+    onnxc_dim inner = onnxc_tile_condition(program, &stmt->body);
+    inner = inner.i ? inner : onnxc_tile_condition(program, &stmt->otherwise);
+    if (inner.i)
+      return inner;
+  }
+  return (onnxc_dim){0};
+}

@@ -76,6 +76,8 @@ static void print_buffer(const printer *p, uint32_t number) {
   }
   if (buffer->ring_dim >= 0)
     onnxc_text_printf(text, " ring %d", buffer->ring_dim);
+  if (buffer->condition.i)
+    onnxc_text_printf(text, " if (%s)", onnxc_dim_text(dims, buffer->condition));
   onnxc_text_printf(text, "\n");
 }
 

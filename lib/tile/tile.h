@@ -10,7 +10,10 @@
  *   SCRATCH  memory of the running thread, alive in one task; a window of a tensor
  *   STATE    like SCRATCH, but small: accumulators that survive statements (running max and sum, an
  *            attention's output rows); the composer may keep it in registers
- * A SCRATCH or STATE buffer with ring_dim >= 0 stores that dim modulo its extent (a ring buffer).
+ * A VALUE buffer with a condition, a dim of inputs' dims and elements, is there only where that is not 0: else it has
+ * no memory, and the stage that writes it has no tasks. (The results of nodes in a branch. A statement may name such a
+ * buffer without that condition, if its compute then loads nothing from it.) A SCRATCH or STATE buffer with ring_dim >=
+ * 0 stores that dim modulo its extent (a ring buffer).
  *
  * Statements.
  *   for       a loop: sequential or parallel (parallel ones only as the grid)
@@ -51,6 +54,7 @@
  *   T5 order is a permutation of the indices, parallel ones first; row, vec and phase are different indices;
  *      rows*vecs accumulators (and the vectors of B, for a contraction along a parallel index) fit the target
  *   T6 kr is 1, or the statement is as said above
+ *   T7 the VALUE buffers that a stage writes have one condition
  */
 #ifndef ONNXC_TILE_TILE_H
 #define ONNXC_TILE_TILE_H
@@ -69,6 +73,7 @@ typedef struct onnxc_buffer {
   uint32_t rank;
   onnxc_dim *dims; /* logical extents of the tensor (VALUE) or of the window */
   onnxc_layout layout;
+  onnxc_dim condition;    /* VALUE; none = always there */
   int ring_dim;           /* -1 = none */
   uint32_t alias;         /* VALUE: this buffer lies inside buffer `alias` ... (0 = in its own place) */
   onnxc_dim alias_offset; /* ... at this element offset, with the strides of its own layout over
@@ -128,7 +133,7 @@ typedef struct onnxc_stage {
   const char *name;    /* op, dtype, tile: "conv1_f32_6x4" */
   const char *nodes;   /* names of the source nodes that it computes, one a line; may be NULL; not in the text */
   onnxc_block body;    /* parallel loops outermost */
-  onnxc_dim num_tasks; /* product of the grid's trip counts */
+  onnxc_dim num_tasks; /* product of the grid's trip counts, times the condition of what it writes */
   uint32_t segment;    /* first 0; a new one begins where a data-dependent symbol is bound */
   uint32_t same_as;    /* stage number + 1 of an identical stage whose function serves, 0 = own */
 } onnxc_stage;
@@ -148,6 +153,8 @@ void onnxc_tile_program_init(onnxc_tile_program *program, onnxc_graph *graph, co
 uint32_t onnxc_tile_add_buffer(onnxc_tile_program *program, const onnxc_buffer *buffer);
 /* The buffer that a view, or a view of a view, lies in; of a program that lowering made or the verifier passed. */
 uint32_t onnxc_tile_root(const onnxc_tile_program *program, uint32_t buffer);
+/* The condition of the first VALUE buffer that the statements write; none if it is always there. */
+onnxc_dim onnxc_tile_condition(const onnxc_tile_program *program, const onnxc_block *block);
 onnxc_stmt *onnxc_tile_stmt(onnxc_tile_program *program, onnxc_block *block, onnxc_stmt_kind kind); /* appended */
 
 /* Lowers the graph (all passes done): one stage a group. tile/lower.c */
@@ -174,7 +181,7 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
  *
  * Names, types, symbols, computes, constants and `require` are those of graph text (ir/text.h). A buffer is
  *     input k | output k [as "name"] | constant data | value | scratch | state,
- *     each, or nothing, then [view of %base at offset [over [stride dims]]] [ring d]
+ *     each, or nothing, then [view of %base at offset [over [stride dims]]] [ring d] [if (condition)]
  * (a view with nothing in front has the base's value and space). A comment at the head of a contraction's stage says
  * what it was cut into and how fast that should be (predict.h). A constant's data may be `...`: then it has none.
  * stage @name [segment n] [same_as stage]. Statements:
@@ -191,7 +198,7 @@ void onnxc_tile_schedule(const onnxc_tile_program *program, onnxc_stmt *stmt);
 void onnxc_tile_print(const onnxc_tile_program *program, onnxc_text *text);
 /* Into a program over an empty graph, both fresh; its target is the one named. Errors say file, line and column. */
 onnxc_status onnxc_tile_parse(onnxc_tile_program *program, const char *file, const char *source, size_t length);
-/* T1..T6; violations go to the graph's diag, as ONNXC_INTERNAL. tile/verify.c */
+/* T1..T7; violations go to the graph's diag, as ONNXC_INTERNAL. tile/verify.c */
 onnxc_status onnxc_tile_verify(const onnxc_tile_program *program);
 
 #endif

@@ -14,6 +14,7 @@
  *       rows, vecs and lanes are at least 1; the accumulators of a register tile fit the target's registers.
  *   T6  kr is 1, or a step takes kr elements as a dot product (dot.h): a sum of products of two loads cast to the
  *       accumulator's type, of types that have one; one contiguous, the other in blocks of vec's panel by kr.
+ *   T7  The VALUE buffers that a stage writes have one condition, or none has one.
  */
 #include "ir/verify.h"
 #include "tile/dot.h"
@@ -30,6 +31,8 @@ typedef struct verifier {
   uint32_t errors;
   bool *in_scope, *bound; /* by symbol */
   bool *written;          /* by buffer */
+  bool wrote;             /* a VALUE buffer in this stage, of this condition */
+  onnxc_dim condition;
 } verifier;
 
 #if defined(__GNUC__)
@@ -102,6 +105,23 @@ static bool layout_fits(const onnxc_layout *layout, uint32_t rank) {
   return layout->num_axes == 0 || found == rank;
 }
 
+static bool is_one_of(const onnxc_value *values, uint32_t count, onnxc_value value) {
+  for (uint32_t k = 0; k < count; k++)
+    if (values[k].i == value.i)
+      return true;
+  return false;
+}
+
+static void check_condition(verifier *v, const onnxc_buffer *buffer, const char *name) {
+  const onnxc_graph *graph = v->graph;
+  check_dim(v, buffer->condition, name);
+  if (!onnxc_dim_is_of_inputs(graph, buffer->condition))
+    fail(v, "T1: the condition of %s is not known before a run starts", name);
+  if (buffer->space != ONNXC_SPACE_VALUE || is_one_of(graph->inputs.data, graph->inputs.length, buffer->value) ||
+      is_one_of(graph->outputs.data, graph->outputs.length, buffer->value))
+    fail(v, "T1: %s must always be there", name);
+}
+
 static void check_buffer(verifier *v, uint32_t number) {
   const onnxc_buffer *buffer = buffer_at(v, number);
   const char *name = name_of(v, number);
@@ -118,6 +138,8 @@ static void check_buffer(verifier *v, uint32_t number) {
   }
   if (buffer->space == ONNXC_SPACE_VALUE && (!buffer->value.i || buffer->value.i >= v->graph->values.length))
     fail(v, "T1: %s names no value", name);
+  if (buffer->condition.i)
+    check_condition(v, buffer, name);
   if (buffer->ring_dim >= (int)buffer->rank || (buffer->ring_dim >= 0 && buffer->space == ONNXC_SPACE_VALUE))
     fail(v, "T1: %s cannot be a ring", name);
   if (!buffer->alias)
@@ -154,8 +176,15 @@ static void writes(verifier *v, uint32_t number) {
   uint32_t root = root_of(v, number);
   const onnxc_buffer *buffer = buffer_at(v, root);
   v->written[root] = true;
-  if (buffer->space == ONNXC_SPACE_VALUE && (onnxc_value_is_constant(v->graph, buffer->value)))
+  if (buffer->space != ONNXC_SPACE_VALUE)
+    return;
+  if (onnxc_value_is_constant(v->graph, buffer->value))
     fail(v, "T1: the constant %s is written", name_of(v, number));
+  onnxc_dim condition = buffer_at(v, number)->condition;
+  if (v->wrote && !onnxc_dim_same(condition, v->condition))
+    fail(v, "T7: %s is there under another condition than what else the stage writes", name_of(v, number));
+  v->wrote = true;
+  v->condition = condition;
 }
 
 static void check_box(verifier *v, const onnxc_stmt *stmt, uint32_t count, const onnxc_dim *extents) {
@@ -364,6 +393,7 @@ onnxc_status onnxc_tile_verify(const onnxc_tile_program *program) {
     const onnxc_stage *stage = &program->stages.data[s];
     v.where = onnxc_arena_printf(graph->arena, "stage %u (%s)", s, stage->name ? stage->name : "");
     v.written = ONNXC_NEW_ARRAY(graph->arena, bool, program->buffers.length);
+    v.wrote = false;
     check_dim(&v, stage->num_tasks, "the number of tasks");
     if (stage->same_as > s)
       fail(&v, "T1: it is the same as a later stage");

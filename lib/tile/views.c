@@ -2,9 +2,9 @@
  *
  * A concat's input may be written straight into the result if it is computed here, is no graph output, appears in no
  * other concat, is not reshaped (a reshape wants dense memory), binds no symbol (a run reads it between segments, while
- * the rest of the result may be unwritten), comes after whatever binds the result's size and lies in the same storage
- * order with no larger halo than the result. Concats are visited last first, so a chain of them (a dense block) ends in
- * one buffer.
+ * the rest of the result may be unwritten), is there under the same condition, comes after whatever binds the result's
+ * size and lies in the same storage order with no larger halo than the result. Concats are visited last first, so a
+ * chain of them (a dense block) ends in one buffer.
  */
 #include "tile/views.h"
 
@@ -129,7 +129,8 @@ static void place_concat(placer *p, const onnxc_node_info *node) {
     uint32_t part = p->buffer_of[value.i];
     onnxc_op producer = info->producer.i ? onnxc_node_of(graph, info->producer)->op : ONNXC_OP_NONE;
     bool computed = producer == ONNXC_OP_COMPUTE || producer == ONNXC_OP_CONCAT || producer == ONNXC_OP_RELAYOUT;
-    if (computed && !p->pinned[value.i] && !halo_on_axis && known_before(p, whole, info->producer) &&
+    bool together = onnxc_dim_same(buffer_at(p->program, part)->condition, buffer_at(p->program, whole)->condition);
+    if (computed && together && !p->pinned[value.i] && !halo_on_axis && known_before(p, whole, info->producer) &&
         same_order(buffer_at(p->program, part), buffer_at(p->program, whole))) {
       onnxc_buffer view = part_of(p->program, whole, (uint32_t)node->axis, start, extent);
       view.name = info->name;
@@ -205,6 +206,7 @@ static void scan_expr_dim(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
 static void scan_buffer(dim_scan *scan, uint32_t number) {
   while (number) {
     const onnxc_buffer *buffer = buffer_at(scan->program, number);
+    scan_dim(scan, buffer->condition);
     for (uint32_t d = 0; d < buffer->rank; d++) {
       scan_dim(scan, buffer->dims[d]);
       if (buffer->alias_dims)

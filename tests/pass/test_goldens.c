@@ -62,8 +62,8 @@ static void read_golden(golden *g) {
   g->text = read_file(&g->arena, g->path);
   header_line(g->text, "# pass:", g->passes, sizeof g->passes);
   header_line(g->text, "# error:", g->error, sizeof g->error);
-  header_line(g->text, "# sizes:", g->sizes, sizeof g->sizes);
   header_line(g->text, "# sizes:", g->all_sizes, sizeof g->all_sizes);
+  header_line(g->text, "# precision:", g->precision, sizeof g->precision);
   header_line(g->text, "# winograd:", g->winograd, sizeof g->winograd);
   cr_assert(g->passes[0], "%s: no '# pass:' line", g->path);
   char *mark = strstr(g->text, "\n# expect:\n");

@@ -68,6 +68,8 @@ clean attention.ir 1 2
 clean chain.ir 1 1
 clean long_sum.ir 1 1
 clean narrow.ir 600 2
+clean branches.ir 1200 2
+clean branches.ir 600 1
 clean ../tile/matmul.tile 600 2
 clean ../tile/conv_halo.tile 48 2
 clean ../tile/depthwise_pointwise.tile 1 1

@@ -3,6 +3,8 @@
  * Each step takes a value made so far, more often a late one, and puts a node on it if the dims allow that. Few values
  * and many readers: so most graphs have intermediates that are read in several ways, are outputs too, or stand in two
  * concats. Symbolic dims are met as expressions; what two of them must satisfy is decided by identity.
+ *
+ * A fork makes some steps in the branch of a condition and some in that of its opposite, and joins what comes out.
  */
 #include "graphs.h"
 
@@ -32,6 +34,8 @@ typedef struct maker {
   onnxc_graph *graph;
   random_numbers random;
   ONNXC_VEC(onnxc_value) values;
+  onnxc_dim forks_on; /* the dim that conditions are about; none = no forks */
+  uint32_t depth;     /* of forks in forks */
 } maker;
 
 static uint32_t below(maker *m, uint32_t n) { return random_below(&m->random, n); }
@@ -264,19 +268,52 @@ static onnxc_value move(maker *m, onnxc_value x) {
   return result;
 }
 
+static void step(maker *m);
+
+/* Values of one side of a fork serve nobody outside. */
+static onnxc_value side_of_fork(maker *m, onnxc_branch outer, onnxc_dim condition) {
+  uint32_t before = m->values.length;
+  m->graph->branch = onnxc_graph_branch(m->graph, outer, condition);
+  for (uint32_t k = below(m, 6); k > 0; k--)
+    step(m);
+  onnxc_value last = m->values.data[m->values.length - 1];
+  m->values.length = before;
+  m->graph->branch = outer;
+  return last;
+}
+
+static onnxc_value branch_off(maker *m, onnxc_value x) {
+  onnxc_dims *dims = &m->graph->dims;
+  const onnxc_value none = {0};
+  if (!m->forks_on.i || m->depth == 2)
+    return none;
+  onnxc_branch outer = m->graph->branch;
+  onnxc_dim condition =
+      one_in(m, 2) ? onnxc_dim_eq(dims, m->forks_on, number(m, 5)) : onnxc_dim_min(dims, m->forks_on, number(m, 1));
+  m->depth++;
+  onnxc_value yes = side_of_fork(m, outer, condition);
+  onnxc_value no = side_of_fork(m, outer, onnxc_dim_sub(dims, number(m, 1), condition));
+  m->depth--;
+  if (info_of(m, yes).rank != info_of(m, no).rank) /* x is of both branches */
+    *(one_in(m, 2) ? &yes : &no) = x;
+  return info_of(m, yes).rank == info_of(m, no).rank ? onnxc_build_join(m->graph, "join", condition, yes, no) : none;
+}
+
 static int64_t elements(maker *m, onnxc_value value) {
   return onnxc_dim_hint(&m->graph->dims, onnxc_value_num_elements(m->graph, value));
 }
 
 static void step(maker *m) {
   static onnxc_value (*const kinds[])(maker *, onnxc_value) = {
-      unary,       binary,      binary,    convolve, convolve, convolve,  multiply,
-      concatenate, concatenate, transpose, reshape,  reduce,   normalise, move,
+      unary,     binary,  binary, convolve,  convolve, convolve,   multiply,   concatenate, concatenate,
+      transpose, reshape, reduce, normalise, move,     branch_off, branch_off, branch_off, /* the last ones only where
+                                                                                              there are forks */
   };
+  uint32_t count = sizeof kinds / sizeof *kinds - (m->forks_on.i ? 0 : 3);
   onnxc_value x = pick(m);
   if (elements(m, x) > MAX_ELEMENTS)
     return;
-  onnxc_value y = kinds[below(m, sizeof kinds / sizeof *kinds)](m, x);
+  onnxc_value y = kinds[below(m, count)](m, x);
   if (y.i && elements(m, y) <= 4 * MAX_ELEMENTS)
     ONNXC_PUSH(m->graph->arena, m->values, y);
 }
@@ -293,14 +330,15 @@ static onnxc_dim input_dim(maker *m, const char *name, bool symbolic, uint32_t a
   return onnxc_dim_sym(&m->graph->dims, sym);
 }
 
-void random_graph(onnxc_graph *graph, uint32_t seed) {
+static void make_graph(onnxc_graph *graph, uint32_t seed, bool forks) {
   static const int64_t channels[] = {1, 2, 3, 4, 8, 16, 17};
   static const char *const output_names[] = {"y0", "y1", "y2", "y3", "y4"};
   maker m = {.graph = graph, .random = {.state = seed * 2654435761U + 1}};
   for (int k = 0; k < 4; k++)
     below(&m, 2); /* seeds that are near each other part */
-  bool symbolic = one_in(&m, 2), spatial = symbolic && one_in(&m, 2);
+  bool symbolic = one_in(&m, 2) || forks, spatial = symbolic && one_in(&m, 2);
   onnxc_dim dims[4] = {input_dim(&m, "N", symbolic, 0, 0)};
+  m.forks_on = forks ? dims[0] : m.forks_on;
   dims[2] = input_dim(&m, "H", spatial, 2, MIN_SPATIAL);
   dims[3] = input_dim(&m, "W", spatial, 3, MIN_SPATIAL);
   uint32_t inputs = 1 + below(&m, 2);
@@ -315,3 +353,6 @@ void random_graph(onnxc_graph *graph, uint32_t seed) {
   for (uint32_t k = 1, count = below(&m, 5); k <= count; k++) /* some twice, some inputs */
     onnxc_graph_add_output(graph, m.values.data[below(&m, m.values.length)], output_names[k]);
 }
+
+void random_graph(onnxc_graph *graph, uint32_t seed) { make_graph(graph, seed, false); }
+void random_forks(onnxc_graph *graph, uint32_t seed) { make_graph(graph, seed, true); }

@@ -7,6 +7,8 @@
 /* Adds inputs f32[N, c, H, W] (dims symbolic or not: N may be 0, H and W are at least 5), nodes and outputs to an
  * empty graph. Equal seeds give equal graphs. */
 void random_graph(onnxc_graph *graph, uint32_t seed);
+/* The same, N symbolic, with nodes in branches that it decides. */
+void random_forks(onnxc_graph *graph, uint32_t seed);
 /* The same for one sum of products; inputs of many types. */
 void random_product(onnxc_graph *graph, uint32_t seed);
 /* The same for one or two layers between bytes. */

@@ -297,6 +297,24 @@ static const struct {
      "  %t = concat(%s, %q, %p) axis=0 : f32[3, 1, %N, 70]\n"
      "  %y = concat(%u, %t) axis=1 : f32[3, 2, %N, 70]\n"
      "  return %y\n}\n"},
+    {"a size that a branch computes is 0 where that does not run",
+     "graph @g(%x: f32[%N]) {\n"
+     "  %s = compute(%x) <| r0: %N> f32 add abs($0[r0]) init 3 -> acc0 : f32[] when eq(%N, 5)\n"
+     "  %a = compute(%s) <i0: 1> cast.i64($0[]) : i64[1] {%p} when eq(%N, 5)\n"
+     "  %b = compute(%x) <i0: %p> add($0[0], cast.f32(i0)) : f32[%p] when eq(%N, 5)\n"
+     "  %c = concat(%x, %b) axis=0 : f32[%N + %p] when eq(%N, 5)\n"
+     "  %y = compute(%c, %x) <i0: %N + eq(%N, 5)*%p>\n"
+     "    select(cast.bool(dim(eq(%N, 5))), $0[i0], $1[i0]) : f32[%N + eq(%N, 5)*%p]\n"
+     "  return %y\n}\n"},
+    {"dims that are negative where a branch does not run",
+     "graph @g(%x: f32[%N, 3]) {\n"
+     "  %a = compute(%x) <i0: %N - 4, i1: 3> exp($0[add(i0, 4), i1]) : f32[%N - 4, 3] when min(%N floordiv 5, 1)\n"
+     "  %b = compute(%a) <i0: %N - 4 | r0: 3> f32 add $0[i0, r0] init 0 -> acc0\n"
+     "    : f32[%N - 4] when min(%N floordiv 5, 1)\n"
+     "  %c = compute(%x) <i0: %N> $0[i0, 2] : f32[%N] when 1 - min(%N floordiv 5, 1)\n"
+     "  %y = compute(%b, %c) <i0: %N - 4*min(%N floordiv 5, 1)>\n"
+     "    select(cast.bool(dim(min(%N floordiv 5, 1))), $0[i0], $1[i0]) : f32[%N - 4*min(%N floordiv 5, 1)]\n"
+     "  return %y\n}\n"},
 };
 
 Test(random, known_texts) {
@@ -345,22 +363,23 @@ static void seeds(unsigned long *from, unsigned long *count) {
   }
 }
 
-static void check_graphs(const char *what, bool bf16) {
+static void check_graphs(const char *what, void (*make)(onnxc_graph *graph, uint32_t seed), bool bf16) {
   unsigned long from = 0, count = 60;
   seeds(&from, &count);
   for (unsigned long seed = from; seed < from + count; seed++) {
     char name[32];
     snprintf(name, sizeof name, "%s %lu", what, seed);
-    check(name, NULL, random_graph, (uint32_t)seed,
+    check(name, NULL, make, (uint32_t)seed,
           &(variant){seed % 4 == 3 ? onnxc_target_find("haswell", 7) : onnxc_target_host(), seed % 2, bf16,
                      bf16 || seed % 3 != 2 ? 0 : 4});
   }
 }
 
-Test(random, graphs, .timeout = 600) { check_graphs("seed", false); }
+Test(random, graphs, .timeout = 600) { check_graphs("seed", random_graph, false); }
+Test(random, forks, .timeout = 600) { check_graphs("forks of seed", random_forks, false); }
 
 /* Of other seeds a few fail that take the sign of a sum near 0: rounded factors may change it. */
-Test(random, graphs_bf16, .timeout = 600) { check_graphs("bf16, seed", true); }
+Test(random, graphs_bf16, .timeout = 600) { check_graphs("bf16, seed", random_graph, true); }
 
 /* With each mechanism that this CPU has: those of lesser CPUs, too. */
 static void check_products(const char *what, void (*make)(onnxc_graph *graph, uint32_t seed)) {

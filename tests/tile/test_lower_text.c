@@ -64,6 +64,23 @@ static const char *const graphs[] = {
     "  %r = compute(%c, %u) <i0: 3, i1: 5, i2: 70 | r0: 9>\n"
     "    i32 add mul(cast.i32($0[i0, i1, r0]), cast.i32($1[i0, r0, i2])) init 0 -> acc0 : i32[3, 5, 70]\n"
     "  return %p, %q, %r\n}\n",
+    /* a branch: a concat in place and one of a part from outside, a halo, rows, a reshape, and where it ends */
+    "graph @branch(%x: f32[%N, 4, 8], %s: i64[1] {%k}) {\n"
+    "  %u = compute(%x) <i0: %N, i1: 4, i2: 8> exp($0[i0, i1, i2]) : f32[%N, 4, 8]\n"
+    "  %a = compute(%u) <i0: %N, i1: 4, i2: 8> abs($0[i0, i1, i2]) : f32[%N, 4, 8] when eq(%k, 5)\n"
+    "  %c = concat(%a, %u) axis=1 : f32[%N, 8, 8] when eq(%k, 5)\n"
+    "  %h = relayout(%c) : f32[%N, 8, 8][0 1 2:+1+1] when eq(%k, 5)\n"
+    "  %d = compute(%h) <i0: %N, i1: 8, i2: 8 | r0: 3>\n"
+    "    f32 add $0[i0, i1, add(add(i2, r0), -1)] init 0 -> acc0 : f32[%N, 8, 8] when eq(%k, 5)\n"
+    "  %r = reshape(%d) : f32[%N, 64] when eq(%k, 5)\n"
+    "  %m = compute(%r) <i0: %N | r0: 64>\n"
+    "    f32 max $0[i0, r0] init -inf -> acc0 rows(group=1, rank=1) : f32[%N] when eq(%k, 5)\n"
+    "  %e = compute(%r, %m) <i0: %N, i1: 64>\n"
+    "    sub($0[i0, i1], $1[i0]) rows(group=1, rank=1) : f32[%N, 64] when eq(%k, 5)\n"
+    "  %o = reshape(%x) : f32[%N, 32] when 1 - eq(%k, 5)\n"
+    "  %y = compute(%e, %o) <i0: %N, i1: 32 + 32*eq(%k, 5)>\n"
+    "    select(cast.bool(dim(eq(%k, 5))), $0[i0, i1], $1[i0, i1]) : f32[%N, 32 + 32*eq(%k, 5)]\n"
+    "  return %y\n}\n",
 };
 
 static const char *print(const onnxc_tile_program *program, onnxc_arena *arena) {
@@ -191,6 +208,40 @@ Test(tile_text, factors_that_stay_near) {
     cr_expect_eq(stages_of(source, &text, &arena, &diag), 2);
     cr_expect_eq(strstr(text, "ahead(") != NULL, cases[k].ahead, "%s", text);
   }
+  onnxc_arena_free(&arena);
+}
+
+/* What a branch writes is there under its condition, and the stages that write it have tasks under it: one each for %a,
+ * for the part of the concat from outside, the halo's fill, its copy, the sums, the rows. The stages of %u and %y have
+ * tasks in any case. */
+Test(tile_text, stages_of_a_branch) {
+  static onnxc_diag diag;
+  static onnxc_graph graph;
+  static onnxc_tile_program program;
+  const char *source = graphs[sizeof graphs / sizeof *graphs - 1];
+  onnxc_guard guard;
+  onnxc_arena arena;
+  if (setjmp(guard.env))
+    abort();
+  onnxc_arena_init(&arena, &guard);
+  onnxc_diag_clear(&diag);
+  onnxc_graph_init(&graph, &arena, &diag);
+  cr_assert_eq(onnxc_graph_parse(&graph, "t", source, strlen(source)), ONNXC_OK, "%s", diag.text);
+  onnxc_tile_program_init(&program, &graph, onnxc_target_find("znver5", 6));
+  cr_assert_eq(onnxc_tile_lower(&program), ONNXC_OK, "%s", diag.text);
+  uint32_t conditional = 0;
+  int64_t *symbols = ONNXC_NEW_ARRAY(&arena, int64_t, graph.dims.symbols.length);
+  for (uint32_t s = 0; s < graph.dims.symbols.length; s++)
+    symbols[s] = 7; /* %N, and %k, which is not 5 */
+  for (uint32_t k = 0; k < program.stages.length; k++) {
+    int64_t tasks;
+    bool inside = onnxc_tile_condition(&program, &program.stages.data[k].body).i != 0;
+    cr_assert(onnxc_dim_eval(&graph.dims, program.stages.data[k].num_tasks, symbols, &tasks));
+    cr_expect_eq(tasks == 0, inside, "stage %u", k);
+    conditional += inside;
+  }
+  cr_expect_eq(conditional, 6, "%u\n%s", conditional, print(&program, &arena));
+  cr_expect_eq(program.stages.length, 8, "%s", print(&program, &arena));
   onnxc_arena_free(&arena);
 }
 

@@ -168,6 +168,13 @@ static const char *const violations[][2] = {
     {"stage @a { compute(%x) -> (%y) [i0: 0 for 8 | r0: 0 for 8] vec(i0 64 x 8) <i0: 8 | r0: 8> f32 add $0[r0] init 0 "
      "-> acc0 }",
      "T5: a tile of 1 x 64 vectors"},
+    {"buffer %v: f32[8] = value if (eq(%N, 4)) stage @a { copy %x -> %v [0 for 8] copy %x -> %y [0 for 8] }",
+     "T7: y is there under another condition"},
+    {"buffer %v: f32[8] = value if (eq(%N, 4)) buffer %u: f32[8] = value if (eq(%N, 5)) "
+     "stage @a { parallel %i = 0 to 8 { copy %x -> %v [0 for 8] copy %x -> %u [0 for 8] } }",
+     "T7: u is there under another condition"},
+    {"buffer %v: f32[8] = scratch if (eq(%N, 4))", "T1: v must always be there"},
+    {"buffer %v: f32[8] = output 1 if (eq(%N, 4))", "T1: v must always be there"},
 };
 
 Test(tile_text, violations) {
