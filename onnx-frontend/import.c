@@ -4,7 +4,8 @@
  *     order              topological, needed nodes only (order.c)
  *     operators checked  all that is unsupported is reported before anything is built (functions.c)
  *     inputs             with symbols for unknown dims (inputs.c)
- *     nodes              one importer each (operators.def), calls of the model's functions inlined (functions.c)
+ *     nodes              one importer each (operators.def), calls of the model's functions inlined (functions.c),
+ *                        subgraphs by the importer of the node that holds them (subgraph.c)
  *     outputs            against their declarations
  *
  * A node that fails is reported and its results are marked, so that the nodes behind it keep silent while those
@@ -65,9 +66,9 @@ onnxc_value onnxc_import_name_value(onnxc_import_state *state, const onnxc_scope
 
 /* ---- nodes ---- */
 
-/* Fills in the operands; false if one of them failed before. */
-static bool find_operands(onnxc_import_state *state, onnxc_scope *scope, const Onnx__NodeProto *node,
-                          onnxc_value *operands) {
+/* Fills in the operands; false if one of them, or what a subgraph reads, failed before. */
+static bool find_operands(onnxc_import_state *state, onnxc_scope *scope, size_t index, onnxc_value *operands) {
+  const Onnx__NodeProto *node = scope->nodes[index];
   bool good = true;
   for (size_t k = 0; k < node->n_input; k++) {
     operands[k].i = 0;
@@ -77,6 +78,9 @@ static bool find_operands(onnxc_import_state *state, onnxc_scope *scope, const O
     operands[k] = onnxc_import_name_value(state, scope, name);
     good = good && !name->failed;
   }
+  const onnxc_reads *reads = &scope->reads[index];
+  for (size_t k = node->n_input; k < reads->count; k++)
+    good = good && !onnxc_scope_find(scope, reads->names[k])->failed;
   return good;
 }
 
@@ -124,7 +128,7 @@ static onnxc_status import_node(onnxc_import_state *state, onnxc_scope *scope, c
   }
   if (diag->count == errors && status != ONNXC_OK)
     onnxc_import_error(&in, status, "failed");
-  if (diag->count == errors + 1 && status == ONNXC_BAD_INPUT && !function)
+  if (diag->count == errors + 1 && status == ONNXC_BAD_INPUT && !function && !onnxc_has_subgraph(node))
     append_inputs(&in);
   if (diag->count > errors)
     return diag->status;
@@ -141,7 +145,7 @@ onnxc_status onnxc_import_nodes(onnxc_import_state *state, onnxc_scope *scope, c
   for (size_t i = 0; i < length && diag->count < ONNXC_MAX_REPORTED; i++) {
     const Onnx__NodeProto *node = scope->nodes[order[i]];
     state->scope = scope;
-    if (find_operands(state, scope, node, operands) && import_node(state, scope, node, operands) == ONNXC_OK)
+    if (find_operands(state, scope, order[i], operands) && import_node(state, scope, node, operands) == ONNXC_OK)
       continue;
     good = false;
     for (size_t k = 0; k < node->n_output; k++)
@@ -161,12 +165,10 @@ static onnxc_status check_names(onnxc_diag *diag, const char *what, Onnx__ValueI
   return ONNXC_OK;
 }
 
-static onnxc_status declare_model(onnxc_import_state *state, onnxc_scope *scope) {
-  const Onnx__GraphProto *graph = state->file->model->graph;
+onnxc_status onnxc_scope_declare_initializers(onnxc_import_state *state, onnxc_scope *scope,
+                                              const Onnx__GraphProto *graph) {
   onnxc_arena *arena = state->graph->arena;
   onnxc_diag *diag = state->graph->diag;
-  ONNXC_TRY(check_names(diag, "input", graph->input, graph->n_input));
-  ONNXC_TRY(check_names(diag, "output", graph->output, graph->n_output));
   for (size_t i = 0; i < graph->n_initializer; i++) {
     const char *text = onnxc_onnx_text(graph->initializer[i]->name);
     onnxc_name *name = onnxc_scope_name(scope, arena, text);
@@ -182,6 +184,16 @@ static onnxc_status declare_model(onnxc_import_state *state, onnxc_scope *scope)
                 values ? onnxc_onnx_text(values->name) : "");
     return diag->status;
   }
+  return ONNXC_OK;
+}
+
+static onnxc_status declare_model(onnxc_import_state *state, onnxc_scope *scope) {
+  const Onnx__GraphProto *graph = state->file->model->graph;
+  onnxc_arena *arena = state->graph->arena;
+  onnxc_diag *diag = state->graph->diag;
+  ONNXC_TRY(check_names(diag, "input", graph->input, graph->n_input));
+  ONNXC_TRY(check_names(diag, "output", graph->output, graph->n_output));
+  ONNXC_TRY(onnxc_scope_declare_initializers(state, scope, graph));
   for (size_t i = 0; i < graph->n_input; i++) {
     onnxc_name *name = onnxc_scope_name(scope, arena, graph->input[i]->name);
     if (name->is_input)

@@ -41,6 +41,7 @@ onnxc_name *onnxc_scope_name(onnxc_scope *scope, onnxc_arena *arena, const char 
 
 onnxc_status onnxc_scope_declare(onnxc_import_state *state, onnxc_scope *scope) {
   onnxc_graph *graph = state->graph;
+  ONNXC_TRY(onnxc_scope_find_reads(state, scope));
   for (size_t i = 0; i < scope->num_nodes; i++) {
     const Onnx__NodeProto *node = scope->nodes[i];
     for (size_t k = 0; k < node->n_output; k++) {
@@ -58,8 +59,8 @@ onnxc_status onnxc_scope_declare(onnxc_import_state *state, onnxc_scope *scope) 
     }
   }
   for (size_t i = 0; i < scope->num_nodes; i++)
-    for (size_t k = 0; k < scope->nodes[i]->n_input; k++) {
-      const char *text = scope->nodes[i]->input[k];
+    for (size_t k = 0; k < scope->reads[i].count; k++) {
+      const char *text = scope->reads[i].names[k];
       if (text[0] && !onnxc_scope_find(scope, text))
         return onnxc_error(graph->diag, ONNXC_BAD_INPUT, "%s reads '%s', which nothing writes",
                            onnxc_scope_where(state, scope, scope->nodes[i]), text);

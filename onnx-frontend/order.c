@@ -29,9 +29,10 @@ static size_t heap_pop(heap *h) {
   return top;
 }
 
-/* Index of the node that writes input k of a node, or SIZE_MAX. */
-static size_t writer_of(const onnxc_scope *scope, const Onnx__NodeProto *node, size_t k) {
-  const onnxc_name *name = node->input[k][0] ? onnxc_scope_find(scope, node->input[k]) : NULL;
+/* Index of the node that writes what node i reads as number k, or SIZE_MAX. */
+static size_t writer_of(const onnxc_scope *scope, size_t i, size_t k) {
+  const char *text = scope->reads[i].names[k];
+  const onnxc_name *name = text[0] ? onnxc_scope_find(scope, text) : NULL;
   return name && name->writer ? name->writer - 1 : SIZE_MAX;
 }
 
@@ -44,8 +45,8 @@ static edges find_edges(onnxc_arena *arena, const onnxc_scope *scope) {
   size_t n = scope->num_nodes;
   edges e = {.starts = ONNXC_NEW_ARRAY(arena, size_t, n + 2), .missing = ONNXC_NEW_ARRAY(arena, size_t, n + 1)};
   for (size_t i = 0; i < n; i++)
-    for (size_t k = 0; k < scope->nodes[i]->n_input; k++) {
-      size_t writer = writer_of(scope, scope->nodes[i], k);
+    for (size_t k = 0; k < scope->reads[i].count; k++) {
+      size_t writer = writer_of(scope, i, k);
       if (writer != SIZE_MAX) {
         e.starts[writer + 2]++;
         e.missing[i]++;
@@ -55,8 +56,8 @@ static edges find_edges(onnxc_arena *arena, const onnxc_scope *scope) {
     e.starts[i] += e.starts[i - 1];
   e.readers = ONNXC_NEW_ARRAY(arena, size_t, e.starts[n + 1] + 1);
   for (size_t i = 0; i < n; i++)
-    for (size_t k = 0; k < scope->nodes[i]->n_input; k++) {
-      size_t writer = writer_of(scope, scope->nodes[i], k);
+    for (size_t k = 0; k < scope->reads[i].count; k++) {
+      size_t writer = writer_of(scope, i, k);
       if (writer != SIZE_MAX)
         e.readers[e.starts[writer + 1]++] = i; /* ends as the start of writer + 1 */
     }
@@ -86,8 +87,8 @@ onnxc_status onnxc_scope_order(onnxc_import_state *state, onnxc_scope *scope, ch
     while (!e.missing[node])
       node++;
     for (size_t steps = 0; steps < n; steps++)
-      for (size_t k = 0; k < scope->nodes[node]->n_input; k++) {
-        size_t writer = writer_of(scope, scope->nodes[node], k);
+      for (size_t k = 0; k < scope->reads[node].count; k++) {
+        size_t writer = writer_of(scope, node, k);
         if (writer != SIZE_MAX && e.missing[writer]) {
           node = writer;
           break;
@@ -103,8 +104,8 @@ onnxc_status onnxc_scope_order(onnxc_import_state *state, onnxc_scope *scope, ch
       needed[name->writer - 1] = true;
   }
   for (size_t i = sorted; i-- > 0;)
-    for (size_t k = 0; needed[all[i]] && k < scope->nodes[all[i]]->n_input; k++) {
-      size_t writer = writer_of(scope, scope->nodes[all[i]], k);
+    for (size_t k = 0; needed[all[i]] && k < scope->reads[all[i]].count; k++) {
+      size_t writer = writer_of(scope, all[i], k);
       if (writer != SIZE_MAX)
         needed[writer] = true;
     }

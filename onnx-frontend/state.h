@@ -6,8 +6,8 @@
 #include "load.h"
 
 enum {
-  ONNXC_MAX_CALL_DEPTH = 64,  /* functions in functions */
-  ONNXC_MAX_INLINED = 200000, /* nodes and names that calls may add, in all */
+  ONNXC_MAX_CALL_DEPTH = 64,  /* functions and subgraphs in each other */
+  ONNXC_MAX_INLINED = 200000, /* nodes and names that calls and subgraphs may add, in all */
   ONNXC_MAX_SYMBOLIC = 4096,  /* symbolic dims of inputs */
   ONNXC_MAX_REPORTED = 200    /* errors, after which import gives up */
 };
@@ -24,15 +24,22 @@ typedef struct onnxc_name {
   bool failed;   /* an error has been reported for it, so its readers keep silent */
 } onnxc_name;
 
-/* The nodes of a graph or of one call of a function, with their names. */
+/* What a node reads in its scope: its inputs, and what its subgraphs capture. */
+typedef struct onnxc_reads {
+  char **names;
+  size_t count;
+} onnxc_reads;
+
+/* The nodes of a graph, of a subgraph or of one call of a function, with their names. */
 typedef struct onnxc_scope {
-  struct onnxc_scope *parent;  /* the caller's; NULL for the model's graph */
+  struct onnxc_scope *parent;  /* the caller's; NULL for the model's graph and the subgraphs in it */
   const Onnx__NodeProto *call; /* the calling node, of parent */
   const Onnx__FunctionProto *function;
   const char *prefix; /* "" or "call/": before the names of nodes in messages */
   int depth;
   Onnx__NodeProto **nodes;
   size_t num_nodes;
+  onnxc_reads *reads; /* one a node, once it is declared */
   Onnx__OperatorSetIdProto **opsets;
   size_t num_opsets;
   onnxc_name **buckets;
@@ -73,6 +80,23 @@ const Onnx__AttributeProto *onnxc_scope_attribute(const onnxc_scope *scope, cons
 onnxc_status onnxc_scope_order(onnxc_import_state *state, onnxc_scope *scope, char *const *outputs, size_t num_outputs,
                                size_t **order, size_t *length);
 
+/* ---- subgraph.c ---- */
+
+bool onnxc_has_subgraph(const Onnx__NodeProto *node);
+/* Fills in scope->reads. */
+onnxc_status onnxc_scope_find_reads(onnxc_import_state *state, onnxc_scope *scope);
+
+/* A graph that is an attribute of a node, its names declared and those from outside bound. */
+typedef struct onnxc_subgraph {
+  const Onnx__GraphProto *graph;
+  onnxc_scope *scope;
+} onnxc_subgraph;
+
+/* One without inputs and with as many outputs as the node has. Adds nothing to the graph but constants from outside. */
+onnxc_status onnxc_import_open_subgraph(onnxc_importer *in, const char *attribute, onnxc_subgraph *subgraph);
+/* Its nodes; results[k] is output k. A second time needs it opened again. */
+onnxc_status onnxc_import_subgraph(onnxc_importer *in, const onnxc_subgraph *subgraph, onnxc_value *results);
+
 /* ---- inputs.c ---- */
 
 /* Adds the graph's inputs, with symbols for dims that are not numbers. */
@@ -96,6 +120,9 @@ onnxc_status onnxc_import_call(onnxc_importer *in, const Onnx__FunctionProto *fu
 
 /* The nodes of a scope, in order. Nodes that read what failed are passed over. */
 onnxc_status onnxc_import_nodes(onnxc_import_state *state, onnxc_scope *scope, const size_t *order, size_t length);
+/* Declares a graph's initializers. */
+onnxc_status onnxc_scope_declare_initializers(onnxc_import_state *state, onnxc_scope *scope,
+                                              const Onnx__GraphProto *graph);
 /* The value of a name, an initializer decoded; none after an error (of which readers say nothing). */
 onnxc_value onnxc_import_name_value(onnxc_import_state *state, const onnxc_scope *scope, onnxc_name *name);
 /* Gives a value the name that a scope knows it by, unless an outer scope named it already. */

@@ -2,10 +2,9 @@
 #include "frontend.h"
 #include "import.h"
 #include "ir/eval.h"
-#include "wire.h"
+#include "graph_lines.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
 
 typedef struct fixture {
   onnxc_guard guard;
@@ -32,40 +31,6 @@ static onnxc_status import_bytes(fixture *f, const void *bytes, size_t size, con
 static void close_all(fixture *f) {
   onnxc_onnx_close(f->file);
   onnxc_arena_free(&f->arena);
-}
-
-/* ---- a small language for graphs ----
- *
- *     "in x 1 N,3"      input of dtype 1 and these dims      "out y 1 N,3"     output
- *     "init w 3"        f32 initializer [n] of 1, 2, 3, ...  "node Add n x,w y"
- *     "call F c x y"    a node of the domain "local"
- */
-static void add_line(wire_buffer *graph, const char *line) {
-  char kind[8], a[32], b[32] = "", c[32] = "", d[32] = "";
-  cr_assert(sscanf(line, "%7s %31s %31s %31s %31s", kind, a, b, c, d) >= 2, "%s", line);
-  if (strcmp(kind, "in") == 0 || strcmp(kind, "out") == 0) {
-    wire_buffer value = wire_value(a, atoi(b), strcmp(c, "none") == 0 ? NULL : c);
-    wire_message(graph, kind[0] == 'i' ? 11 : 12, &value);
-  } else if (strcmp(kind, "init") == 0) {
-    int64_t dims[] = {atoi(b)};
-    wire_buffer tensor = wire_tensor(a, 1, 1, dims);
-    for (int64_t i = 0; i < dims[0]; i++)
-      wire_float(&tensor, 4, (float)(i + 1));
-    wire_message(graph, 5, &tensor);
-  } else {
-    wire_buffer node = wire_node(a, strcmp(b, "-") == 0 ? "" : b, c, d);
-    if (strcmp(kind, "call") == 0)
-      wire_string(&node, 7, "local");
-    wire_message(graph, 1, &node);
-  }
-}
-
-static wire_buffer graph_of(const char *const *lines) {
-  wire_buffer graph = {.size = 0};
-  wire_string(&graph, 2, "g");
-  for (; *lines; lines++)
-    add_line(&graph, *lines);
-  return graph;
 }
 
 typedef struct model_case {
