@@ -211,6 +211,15 @@ static uint32_t uses_of(const finder *f, onnxc_node node) {
   return f->uses[onnxc_node_of(f->graph, node)->outputs[0].i];
 }
 
+/* All nodes run under one condition. */
+static bool in_one_branch(const finder *f) {
+  const onnxc_node nodes[] = {f->scores, f->softmax.max, f->softmax.power, f->softmax.inverse, f->cleared};
+  for (uint32_t k = 0; k < sizeof nodes / sizeof *nodes; k++)
+    if (nodes[k].i && onnxc_node_of(f->graph, nodes[k])->branch.i != onnxc_node_of(f->graph, f->product)->branch.i)
+      return false;
+  return onnxc_branch_of(f->graph, f->normal).i == onnxc_node_of(f->graph, f->product)->branch.i;
+}
+
 static bool find(finder *f, onnxc_node node) {
   onnxc_graph *graph = f->graph;
   const onnxc_node_info *info = onnxc_node_of(graph, node);
@@ -227,7 +236,7 @@ static bool find(finder *f, onnxc_node node) {
       continue;
     return is_product_with(f, node, operands[k]) && uses_of(f, f->softmax.max) == 1 &&
            uses_of(f, f->softmax.power) == 2 && uses_of(f, f->softmax.inverse) == 1 && find_scores(f) &&
-           same_extents(f);
+           same_extents(f) && in_one_branch(f);
   }
   return false;
 }

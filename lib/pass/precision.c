@@ -183,8 +183,10 @@ static onnxc_compute *cast_of(onnxc_graph *graph, onnxc_value value, onnxc_dtype
 
 static onnxc_value rounded_copy(onnxc_graph *graph, onnxc_value value) {
   onnxc_value copy;
+  graph->branch = onnxc_branch_of(graph, value);
   onnxc_graph_add_compute(graph, onnxc_value_of(graph, value)->name, cast_of(graph, value, ONNXC_BF16), 1, &value,
                           &copy);
+  graph->branch = (onnxc_branch){0};
   onnxc_value_of(graph, copy)->layout = onnxc_value_of(graph, value)->layout;
   return copy;
 }

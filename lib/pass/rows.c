@@ -67,7 +67,7 @@ static onnxc_node find_reduction(const onnxc_graph *graph, const uint32_t *uses,
   for (uint32_t k = 0; k < node->num_inputs; k++) {
     onnxc_node maker = node->inputs[k].i ? onnxc_value_of(graph, node->inputs[k])->producer : (onnxc_node){0};
     const onnxc_node_info *from = maker.i ? onnxc_node_of(graph, maker) : NULL;
-    if (!from || from->op != ONNXC_OP_COMPUTE || uses[node->inputs[k].i] != 1 ||
+    if (!from || from->op != ONNXC_OP_COMPUTE || from->branch.i != node->branch.i || uses[node->inputs[k].i] != 1 ||
         !reduces_rows(graph, from->compute, map, rows) || !reads_at(graph, map, map->finish[0], k, rows, -1))
       continue;
     for (uint32_t x = 0; x < node->num_inputs; x++)

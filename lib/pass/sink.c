@@ -16,8 +16,8 @@
 typedef struct sinker {
   onnxc_graph *graph;
   onnxc_order order; /* the new program */
-  uint32_t *uses; /* by value */
-  bool *reduced; /* by node: a reduction, or a map that was moved before a reduction's reshape */
+  uint32_t *uses;    /* by value */
+  bool *reduced;     /* by node: a reduction, or a map that was moved before a reduction's reshape */
 } sinker;
 
 /* ---- which dims a reshape merges ---- */
@@ -95,7 +95,9 @@ static int find_reshaped(const sinker *s, const onnxc_node_info *map, onnxc_valu
     bool same = out->rank == result->rank && in->rank <= ONNXC_MAX_RANK;
     for (uint32_t d = 0; same && d < out->rank; d++)
       same = onnxc_dim_same(out->dims[d], result->dims[d]);
-    if (loads.plain && same && in->producer.i && s->reduced[in->producer.i] && s->uses[before->i] == 1 &&
+    same = same && in->producer.i && onnxc_branch_of(graph, *before).i == map->branch.i &&
+           onnxc_node_of(graph, reshape)->branch.i == map->branch.i;
+    if (loads.plain && same && s->reduced[in->producer.i] && s->uses[before->i] == 1 &&
         merges_only(graph, in, out, out_of_in))
       return (int)k;
   }
@@ -142,7 +144,9 @@ static void sink(sinker *s, onnxc_node handle, uint32_t operand, onnxc_value bef
   s->reduced[handle.i] = true;
   ONNXC_PUSH(graph->arena, s->order, handle);
   uint32_t length = graph->order.length;
+  graph->branch = map->branch;
   onnxc_node reshape = onnxc_graph_add_node(graph, ONNXC_OP_RESHAPE, map->name, 1, &split, 1, &result);
+  graph->branch = (onnxc_branch){0};
   graph->order.length = length;
   ONNXC_PUSH(graph->arena, s->order, reshape);
 }

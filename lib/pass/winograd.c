@@ -516,11 +516,13 @@ onnxc_status onnxc_pass_winograd(onnxc_graph *graph, const onnxc_pass_options *o
     const onnxc_node_info node = *onnxc_node_of(graph, handle); /* adding nodes moves them */
     conv c;
     uint32_t tile = find_conv(graph, &node, &c) ? choose_tile(graph, options, &c) : 1;
+    graph->branch = node.branch;
     r.conv = &c;
     if (tile > 1)
       rewrite(&r, handle, tile);
     ONNXC_PUSH(graph->arena, r.order, handle);
   }
+  graph->branch = (onnxc_branch){0};
   graph->order = r.order;
   return ONNXC_OK;
 }

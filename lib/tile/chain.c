@@ -80,8 +80,8 @@ static bool find_chain(const onnxc_lowerer *l, const uint32_t *uses, const onnxc
     return false;
   ch->producer = onnxc_node_of(graph, info->producer);
   const onnxc_compute *p = ch->producer->compute;
-  if (ch->producer->op != ONNXC_OP_COMPUTE || p->num_results != 1 || p->num_reduce == 0 || p->row_group ||
-      (p->contraction.valid && has_role(p, ONNXC_ROLE_N)))
+  if (ch->producer->op != ONNXC_OP_COMPUTE || ch->producer->branch.i != product->branch.i || p->num_results != 1 ||
+      p->num_reduce == 0 || p->row_group || (p->contraction.valid && has_role(p, ONNXC_ROLE_N)))
     return false;
   double l2 = l->program->target->l2_bytes;
   return bytes_of(graph, info) > l2 / 2 &&
