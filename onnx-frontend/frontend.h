@@ -37,7 +37,7 @@ typedef struct onnxc_import_options {
 /* Builds the graph (already initialised). All unsupported nodes are reported at once. */
 onnxc_status onnxc_onnx_import(onnxc_onnx_file *file, onnxc_graph *graph, const onnxc_import_options *options);
 
-/* A TensorProto file (input_0.pb) to a tensor; data is in the arena. name may be NULL. */
+/* A TensorProto file (input_0.pb) to a tensor; data is in the arena, aligned. name may be NULL. */
 struct onnxc_array;
 onnxc_status onnxc_onnx_read_tensor(onnxc_arena *arena, onnxc_diag *diag, const char *path, struct onnxc_array *array,
                                     const char **name);

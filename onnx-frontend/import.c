@@ -217,6 +217,13 @@ static onnxc_status import_outputs(onnxc_import_state *state, onnxc_scope *scope
   return ONNXC_OK;
 }
 
+static void add_mappings(const onnxc_onnx_file *file, onnxc_graph *graph) {
+  if (file->mapped)
+    ONNXC_PUSH(graph->arena, graph->mappings, ((onnxc_mapping){file->bytes, file->size}));
+  for (const onnxc_external *external = file->externals; external; external = external->next)
+    ONNXC_PUSH(graph->arena, graph->mappings, ((onnxc_mapping){external->bytes, external->size}));
+}
+
 onnxc_status onnxc_onnx_import(onnxc_onnx_file *file, onnxc_graph *graph, const onnxc_import_options *options) {
   static const onnxc_import_options no_options;
   const Onnx__ModelProto *model = file->model;
@@ -253,5 +260,6 @@ onnxc_status onnxc_onnx_import(onnxc_onnx_file *file, onnxc_graph *graph, const 
   graph->source_nodes = (uint32_t)proto->n_node;
   ONNXC_TRY(onnxc_import_nodes(state, scope, order, length));
   ONNXC_TRY(import_outputs(state, scope));
+  add_mappings(file, graph);
   return onnxc_graph_check_sizes(graph);
 }

@@ -38,14 +38,6 @@ const char *onnxc_onnx_map(const char *path, uint8_t **bytes, size_t *size) {
   return error;
 }
 
-void onnxc_onnx_release_pages(const uint8_t *bytes, size_t size) {
-  size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  uintptr_t first = ((uintptr_t)bytes + page - 1) & ~(uintptr_t)(page - 1);
-  uintptr_t last = ((uintptr_t)bytes + size) & ~(uintptr_t)(page - 1);
-  if (last > first)
-    madvise((void *)first, last - first, MADV_DONTNEED);
-}
-
 static onnxc_status unpack(onnxc_onnx_file *file) {
   file->model = (Onnx__ModelProto *)onnxc_scan_unpack(&file->scan, file->arena, file->diag, "an ONNX model",
                                                       &onnx__model_proto__descriptor, file->bytes, file->size);
@@ -198,5 +190,12 @@ onnxc_status onnxc_onnx_read_tensor(onnxc_arena *arena, onnxc_diag *diag, const 
     return diag->status;
   if (name)
     *name = onnxc_onnx_text(tensor->name);
-  return onnxc_onnx_tensor(&file, arena, diag, tensor, "the tensor", array);
+  ONNXC_TRY(onnxc_onnx_tensor(&file, arena, diag, tensor, "the tensor", array));
+  size_t size = (size_t)onnxc_array_count(array) * onnxc_dtype_bytes(array->dtype);
+  if ((uintptr_t)array->data % sizeof(double) == 0 || array->dtype == ONNXC_STRING)
+    return ONNXC_OK;
+  void *aligned = onnxc_arena_alloc(arena, size);
+  memcpy(aligned, array->data, size);
+  array->data = aligned;
+  return ONNXC_OK;
 }

@@ -34,16 +34,14 @@ const onnxc_external *onnxc_onnx_external(onnxc_onnx_file *file, onnxc_diag *dia
                                           const char *location);
 
 /* A tensor's elements, row major, a byte an element for sub-byte types (signed ones sign-extended). The data lies in
- * the file when it can be used as it stands, else in the arena, and is never NULL. Strings become an array of
- * const char *. `what` names the tensor in messages: "initializer 'w'". */
+ * the file when it can be used as it stands, else in the arena, and is never NULL; in the file a large tensor may be at
+ * any address, aligned or not. Strings become an array of const char *. `what` names the tensor in messages:
+ * "initializer 'w'". */
 onnxc_status onnxc_onnx_tensor(onnxc_onnx_file *file, onnxc_arena *arena, onnxc_diag *diag,
                                const Onnx__TensorProto *tensor, const char *what, onnxc_array *array);
 
 /* Maps a regular file read-only; *bytes is NULL when it is empty. Returns NULL or what went wrong. */
 const char *onnxc_onnx_map(const char *path, uint8_t **bytes, size_t *size);
-
-/* Tells the kernel that mapped pages are not needed for now: a copy of theirs was taken. */
-void onnxc_onnx_release_pages(const uint8_t *bytes, size_t size);
 
 /* Optional strings of the schema are NULL when absent. */
 static inline const char *onnxc_onnx_text(const char *text) { return text ? text : ""; }

@@ -14,7 +14,7 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "raw data is little endian");
 
-enum { RAW_DATA = 9, RELEASE_AT = 1 << 16 };
+enum { RAW_DATA = 9, LARGE = 1 << 14 };
 
 /* Where a type's elements stand when they are not raw: the field's number in TensorProto. */
 typedef enum typed_field {
@@ -96,7 +96,7 @@ static onnxc_status decode_raw(decoder *d, const uint8_t *bytes, size_t size, bo
   if (size != d->count * d->format->bytes || (size && !bytes))
     return wrong_size(d, "bytes", size, d->count * d->format->bytes);
   size_t align = d->format->bytes > 8 ? 8 : d->format->bytes;
-  if (size && (uintptr_t)bytes % align == 0 && d->dtype != ONNXC_BOOL) {
+  if (size && d->dtype != ONNXC_BOOL && ((uintptr_t)bytes % align == 0 || size >= LARGE)) {
     *data = (void *)(uintptr_t)bytes;
     return ONNXC_OK;
   }
@@ -105,8 +105,8 @@ static onnxc_status decode_raw(decoder *d, const uint8_t *bytes, size_t size, bo
     memcpy(*data, bytes, size);
   if (d->dtype == ONNXC_BOOL)
     normalize_bools(*data, size);
-  if (release && size >= RELEASE_AT)
-    onnxc_onnx_release_pages(bytes, size);
+  if (release && size >= LARGE)
+    onnxc_discard_pages(bytes, size);
   return ONNXC_OK;
 }
 
@@ -337,6 +337,6 @@ onnxc_status onnxc_onnx_tensor(onnxc_onnx_file *file, onnxc_arena *arena, onnxc_
     return decode_raw(&d, file->bytes + first->offset, first->size, file->mapped, &array->data);
   ONNXC_TRY(decode_typed(&d, first, last, &array->data));
   for (const onnxc_payload *p = first; p && file->mapped && p < last; p++)
-    onnxc_onnx_release_pages(file->bytes + p->offset, p->size);
+    onnxc_discard_pages(file->bytes + p->offset, p->size);
   return ONNXC_OK;
 }

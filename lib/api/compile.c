@@ -52,6 +52,7 @@ static onnxc_status bind_weights(onnxc_program *program) {
     if (!must_copy(program->storage, piece))
       continue;
     memcpy(to, piece->data, piece->size);
+    onnxc_graph_discard(&build->graph, piece->data, piece->size);
     piece->data = to;
     to += aligned(piece->size);
   }

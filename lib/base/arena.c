@@ -82,7 +82,7 @@ static unsigned char *place_in(onnxc_arena_block *block, size_t size, size_t ali
   return block->bytes + start;
 }
 
-void *onnxc_arena_try_alloc(onnxc_arena *arena, size_t size) {
+static void *take(onnxc_arena *arena, size_t size) {
   size_t align = size >= 4096 ? 64 : 16;
   if (fails_now() || size > SIZE_MAX / 2 || (arena->limit && size > arena->limit - arena->used))
     return NULL;
@@ -109,7 +109,18 @@ void *onnxc_arena_try_alloc(onnxc_arena *arena, size_t size) {
     memory = place_in(block, size, align);
   }
   arena->used += size;
-  memset(memory, 0, size);
+  return memory;
+}
+
+void *onnxc_arena_try_alloc(onnxc_arena *arena, size_t size) {
+  void *memory = take(arena, size);
+  return memory ? memset(memory, 0, size) : NULL;
+}
+
+void *onnxc_arena_alloc_raw(onnxc_arena *arena, size_t size) {
+  void *memory = take(arena, size);
+  if (!memory)
+    onnxc_arena_out_of_memory(arena);
   return memory;
 }
 
@@ -146,15 +157,20 @@ char *onnxc_arena_printf(onnxc_arena *arena, const char *format, ...) {
   return text;
 }
 
-void onnxc_arena_discard(onnxc_arena *arena, const void *memory, size_t size) {
+void onnxc_discard_pages(const void *memory, size_t size) {
   uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)memory;
+  uintptr_t first = (at + page - 1) / page * page, last = (at + size) / page * page;
+  if (first < last)
+    madvise((void *)first, last - first, MADV_DONTNEED); // NOLINT(performance-no-int-to-ptr)
+}
+
+void onnxc_arena_discard(onnxc_arena *arena, const void *memory, size_t size) {
+  uintptr_t at = (uintptr_t)memory;
   for (const onnxc_arena_block *block = arena->last; block; block = block->previous) {
     uintptr_t start = (uintptr_t)block->bytes;
     if (at < start || at - start > block->size || size > block->size - (at - start))
       continue;
-    uintptr_t first = (at + page - 1) / page * page, last = (at + size) / page * page;
-    if (first < last)
-      madvise((void *)first, last - first, MADV_DONTNEED); // NOLINT(performance-no-int-to-ptr)
+    onnxc_discard_pages(memory, size);
     return;
   }
 }

@@ -48,6 +48,7 @@ void onnxc_arena_free(onnxc_arena *arena);
 
 /* Zeroed memory, aligned to 16 (or to 64 from 4096 bytes on). */
 void *onnxc_arena_alloc(onnxc_arena *arena, size_t size);
+void *onnxc_arena_alloc_raw(onnxc_arena *arena, size_t size);           /* not zeroed: for what is written whole */
 void *onnxc_arena_array(onnxc_arena *arena, size_t count, size_t size); /* checks the product */
 void *onnxc_arena_try_alloc(onnxc_arena *arena, size_t size);           /* NULL on failure */
 char *onnxc_arena_copy_string(onnxc_arena *arena, const char *text, size_t length);
@@ -59,6 +60,8 @@ onnxc_arena_printf(onnxc_arena *arena, const char *format, ...);
 /* A hint that memory of this arena will not be read again: its whole pages go back to the system. Their contents are
  * lost. Memory that is not the arena's is left alone. */
 void onnxc_arena_discard(onnxc_arena *arena, const void *memory, size_t size);
+/* The same for a mapped file, whose pages come back when they are read. */
+void onnxc_discard_pages(const void *memory, size_t size);
 _Noreturn void onnxc_arena_out_of_memory(onnxc_arena *arena);
 
 #define ONNXC_NEW(arena, type)              ((type *)onnxc_arena_alloc((arena), sizeof(type)))

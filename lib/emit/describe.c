@@ -9,6 +9,7 @@
  *
  * Segments: what depends on elements of a computed tensor is known one segment after the stage that computes it.
  */
+#include "base/hash.h"
 #include "emit/describe.h"
 #include "emit/machine.h"
 #include "tile/note.h"
@@ -362,18 +363,19 @@ static void plan_workspace(describer *d, onnxc_rt_program *result) {
 
 /* ---- weights ---- */
 
-static uint64_t hash_bytes(const unsigned char *bytes, size_t size) {
-  uint64_t hash = size * 0x9e3779b97f4a7c15U;
-  size_t k = 0;
-  for (; k + 8 <= size; k += 8) {
-    uint64_t word;
-    memcpy(&word, bytes + k, 8);
-    hash = (hash ^ word) * 0xff51afd7ed558ccdU;
-    hash ^= hash >> 32;
-  }
-  for (; k < size; k++)
-    hash = (hash ^ bytes[k]) * 0xff51afd7ed558ccdU;
-  return hash ^ hash >> 29;
+/* Of a sample: all bytes of small weights, lines at equal distances of large ones. Weights that agree there are few,
+ * and compared. */
+static uint64_t hash_sample(const unsigned char *bytes, size_t size) {
+  enum { LINE = 64, LINES = 256 };
+  onnxc_hasher hasher;
+  onnxc_hash_start(&hasher);
+  onnxc_hash_add(&hasher, &size, sizeof size);
+  if (size <= (size_t)LINE * LINES)
+    onnxc_hash_add(&hasher, bytes, size);
+  else
+    for (size_t k = 0; k < LINES; k++)
+      onnxc_hash_add(&hasher, bytes + (size - LINE) / LINES * (k + 1), LINE);
+  return onnxc_hash_end(&hasher).words[0];
 }
 
 static void lay_out_weights(describer *d, onnxc_weights *weights) {
@@ -396,7 +398,7 @@ static void lay_out_weights(describer *d, onnxc_weights *weights) {
       internal(d, "a constant's bytes do not fill its shape:", value->name);
       return;
     }
-    uint64_t hash = hash_bytes(value->data, value->data_size);
+    uint64_t hash = hash_sample(value->data, value->data_size);
     uint32_t at = (uint32_t)hash & (table_size - 1);
     for (; table[at]; at = (at + 1) & (table_size - 1)) {
       const struct onnxc_weight_piece *piece = &weights->pieces[table[at] - 1];

@@ -307,15 +307,23 @@ void onnxc_lanes_cast(onnxc_dtype to, onnxc_lanes *out, onnxc_dtype from, const 
   }
 }
 
-/* ---- memory ---- */
+/* ---- memory: constants lie in a model's file at any address, so loads go by memcpy ---- */
 
 #define LOAD_CASE(DTYPE, T, field)                                                                                     \
   case DTYPE: {                                                                                                        \
-    const T *from = memory;                                                                                            \
+    const char *from = memory;                                                                                         \
+    const int64_t step = stride * (int64_t)sizeof(T);                                                                  \
+    T value;                                                                                                           \
     if (stride == 1)                                                                                                   \
-      EACH out->field[at + l] = +from[l]; /* promoted */                                                               \
+      EACH {                                                                                                           \
+        memcpy(&value, from + l * (int64_t)sizeof value, sizeof value);                                                \
+        out->field[at + l] = +value; /* promoted */                                                                    \
+      }                                                                                                                \
     else                                                                                                               \
-      EACH out->field[at + l] = +from[l * stride];                                                                     \
+      EACH {                                                                                                           \
+        memcpy(&value, from + l * step, sizeof value);                                                                 \
+        out->field[at + l] = +value;                                                                                   \
+      }                                                                                                                \
     break;                                                                                                             \
   }
 
@@ -344,8 +352,13 @@ void onnxc_lanes_load(onnxc_dtype dtype, onnxc_lanes *out, int at, const void *m
 
 #define GATHER_CASE(DTYPE, T, field)                                                                                   \
   case DTYPE: {                                                                                                        \
-    const T *from = memory;                                                                                            \
-    EACH out->field[l] = skip[l] ? 0 : from[offsets[l]];                                                               \
+    const char *from = memory;                                                                                         \
+    EACH {                                                                                                             \
+      T value = 0;                                                                                                     \
+      if (!skip[l])                                                                                                    \
+        memcpy(&value, from + offsets[l] * (int64_t)sizeof value, sizeof value);                                       \
+      out->field[l] = +value;                                                                                          \
+    }                                                                                                                  \
     break;                                                                                                             \
   }
 

@@ -147,6 +147,18 @@ void onnxc_node_absorb(onnxc_graph *graph, onnxc_node into, onnxc_node from) {
   onnxc_node_of(graph, into)->sources = sources;
 }
 
+void onnxc_graph_discard(const onnxc_graph *graph, const void *data, size_t size) {
+  uintptr_t at = (uintptr_t)data;
+  for (uint32_t k = 0; k < graph->mappings.length; k++) {
+    uintptr_t start = (uintptr_t)graph->mappings.data[k].bytes;
+    if (at >= start && at - start < graph->mappings.data[k].size) {
+      onnxc_discard_pages(data, size);
+      return;
+    }
+  }
+  onnxc_arena_discard(graph->arena, data, size);
+}
+
 bool onnxc_value_is_constant(const onnxc_graph *graph, onnxc_value value) {
   onnxc_node producer = onnxc_value_of(graph, value)->producer;
   return producer.i && onnxc_node_of(graph, producer)->op == ONNXC_OP_CONSTANT;

@@ -116,7 +116,7 @@ typedef struct onnxc_value_info {
   onnxc_layout layout;
   onnxc_node producer;       /* none for graph inputs */
   uint32_t slot;             /* output number of the producer, or graph input number */
-  const void *data;          /* constants: in the layout; borrowed (arena or mapped file) */
+  const void *data;          /* constants: in the layout; borrowed (arena or mapped file), at any address */
   size_t data_size;          /* bytes */
   const onnxc_dim *elements; /* if not NULL: the elements of this small integer tensor, row major */
 } onnxc_value_info;
@@ -172,6 +172,12 @@ typedef struct onnxc_winograd_note {
   double error;     /* of a sample, relative to its largest output */
 } onnxc_winograd_note;
 
+/* A file that is mapped read-only; constants may lie in it. */
+typedef struct onnxc_mapping {
+  const void *bytes;
+  size_t size;
+} onnxc_mapping;
+
 /* A topological order of nodes. */
 typedef ONNXC_VEC(onnxc_node) onnxc_order;
 
@@ -191,9 +197,10 @@ typedef struct onnxc_graph {
   onnxc_order order;
   ONNXC_VEC(onnxc_constraint) constraints;
   ONNXC_VEC(onnxc_winograd_note) winograd; /* for reports; not in the text */
-  uint32_t folded_nodes;                   /* nodes of the source that became constants; for reports */
-  uint32_t source_nodes;                   /* nodes of the source model */
-  uint32_t facts;                          /* what passes have established: ONNXC_FACT_... of pass.h; not in the text */
+  ONNXC_VEC(onnxc_mapping) mappings;
+  uint32_t folded_nodes; /* nodes of the source that became constants; for reports */
+  uint32_t source_nodes; /* nodes of the source model */
+  uint32_t facts;        /* what passes have established: ONNXC_FACT_... of pass.h; not in the text */
 } onnxc_graph;
 
 void onnxc_graph_init(onnxc_graph *graph, onnxc_arena *arena, onnxc_diag *diag);
@@ -243,6 +250,8 @@ bool onnxc_dim_is_of_inputs(const onnxc_graph *graph, onnxc_dim dim);
 onnxc_branch onnxc_branch_of(const onnxc_graph *graph, onnxc_value value);
 
 bool onnxc_value_is_constant(const onnxc_graph *graph, onnxc_value value);
+/* A hint that a constant's bytes will not be read again: their memory goes back to the system. */
+void onnxc_graph_discard(const onnxc_graph *graph, const void *data, size_t size);
 /* Static dims of a value into shape[]; false if any is symbolic. */
 bool onnxc_value_static_shape(const onnxc_graph *graph, onnxc_value value, int64_t *shape);
 onnxc_dim onnxc_value_num_elements(onnxc_graph *graph, onnxc_value value);

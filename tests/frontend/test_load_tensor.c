@@ -187,9 +187,32 @@ Test(load_tensor, strings) {
   tear_down(&f);
 }
 
-/* Raw data is used where it lies, if it is aligned. */
+enum { MANY = 5000 };
+static float many[MANY];
+
+static void fill_many(void) {
+  for (int k = 0; k < MANY; k++)
+    many[k] = (float)k;
+}
+
+/* Raw data is used where it lies, if it is aligned, or large. */
 Test(load_tensor, no_copy) {
   static fixture f;
+  fill_many();
+  for (size_t shift = 0; shift < 4; shift++) {
+    onnxc_array array;
+    char name[8] = "www";
+    name[shift] = 0;
+    int64_t dims[] = {MANY};
+    static wire_buffer large;
+    large = wire_tensor(name, 1, 1, dims);
+    wire_bytes(&large, 9, many, sizeof many);
+    cr_assert_eq(decode(&f, &large, NULL, &array), ONNXC_OK);
+    cr_expect_arr_eq(array.data, many, sizeof many);
+    const uint8_t *data = array.data;
+    cr_expect(data >= f.file->bytes && data < f.file->bytes + f.file->size);
+    tear_down(&f);
+  }
   int copies = 0, borrowed = 0;
   for (size_t shift = 0; shift < 4; shift++) {
     onnxc_array array;
@@ -281,6 +304,36 @@ Test(load_tensor, external_data) {
   tear_down(&f);
   unlink(path);
   rmdir(directory);
+}
+
+static void check_large_file(size_t shift) {
+  static fixture f;
+  static wire_buffer t;
+  char path[] = "/tmp/onnxc-test-XXXXXX", name[8] = "www";
+  int fd = mkstemp(path);
+  cr_assert(fd >= 0);
+  name[shift] = 0;
+  int64_t dims[] = {MANY};
+  t = wire_tensor(name, 1, 1, dims);
+  wire_bytes(&t, 9, many, sizeof many);
+  cr_assert_eq(write(fd, t.data, t.size), (ssize_t)t.size);
+  close(fd);
+  set_up(&f);
+  if (setjmp(f.guard.env))
+    abort();
+  onnxc_array array;
+  cr_assert_eq(onnxc_onnx_read_tensor(&f.arena, &f.diag, path, &array, NULL), ONNXC_OK);
+  cr_expect_arr_eq(array.data, many, sizeof many);
+  cr_expect_eq((uintptr_t)array.data % sizeof(double), 0);
+  unlink(path);
+  tear_down(&f);
+}
+
+/* Whoever reads a tensor's file gets elements that are aligned. */
+Test(load_tensor, large_tensor_files) {
+  fill_many();
+  for (size_t shift = 0; shift < 4; shift++)
+    check_large_file(shift);
 }
 
 Test(load_tensor, tensor_files) {
