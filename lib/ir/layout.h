@@ -60,5 +60,8 @@ const char *onnxc_layout_parse(onnxc_layout *layout, uint32_t rank, const char *
  * packings); fills padding with zero bytes. elem = bytes of an element. */
 void onnxc_layout_copy(void *to, const onnxc_layout *to_layout, const void *from, const onnxc_layout *from_layout,
                        uint32_t rank, const int64_t *shape, size_t elem);
+/* Part `part` of `parts` of the same copy, for several threads. It leaves padding alone. */
+void onnxc_layout_copy_part(void *to, const onnxc_layout *to_layout, const void *from, const onnxc_layout *from_layout,
+                            uint32_t rank, const int64_t *shape, size_t elem, uint32_t part, uint32_t parts);
 
 #endif

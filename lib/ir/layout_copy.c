@@ -5,6 +5,7 @@
  * dim's tail (what the blocks do not divide) becomes a second box. So a copy is
  * a few boxes of plain strided loops, which are merged, ordered, and run with
  * the best kernel: contiguous runs by memcpy, transposes in tiles, two or four rows woven together (VNNI).
+ * A part of a copy is a range of each box's outermost loop.
  * Cuts that do not nest (halo under blocks, 6 against 16) go element by element.
  */
 #include "ir/layout.h"
@@ -137,13 +138,29 @@ static void run_near(char *to, const char *from, const loop *loops, int n, size_
   }
 }
 
-/* Merges and orders the loops of a box, then runs it. */
-static void copy_box(char *to, const char *from, const loop *given, int num_given, size_t elem) {
+typedef struct cut {
+  int64_t step, to, from; /* elements of the dim in one step; strides in bytes */
+} cut;
+
+typedef struct copy {
+  size_t elem;
+  uint32_t rank;
+  const int64_t *shape;
+  uint32_t part, parts;
+  cut cuts[ONNXC_MAX_RANK][MAX_CUTS]; /* outermost first */
+  int num_cuts[ONNXC_MAX_RANK];
   loop loops[MAX_LOOPS];
+  int num_loops;
+} copy;
+
+/* Merges and orders the loops of a box, then runs this part of it. */
+static void copy_box(const copy *c, char *to, const char *from) {
+  loop loops[MAX_LOOPS];
+  size_t elem = c->elem;
   int n = 0;
-  for (int i = 0; i < num_given; i++)
-    if (given[i].extent != 1)
-      loops[n++] = given[i];
+  for (int i = 0; i < c->num_loops; i++)
+    if (c->loops[i].extent != 1)
+      loops[n++] = c->loops[i];
   for (int i = 1; i < n; i++) /* outermost in `to` first */
     for (int j = i; j > 0 && loops[j].to > loops[j - 1].to; j--)
       swap_loops(&loops[j], &loops[j - 1]);
@@ -176,38 +193,31 @@ static void copy_box(char *to, const char *from, const loop *given, int num_give
     memmove(&loops[nearest], &loops[nearest + 1], (size_t)(n - 2 - nearest) * sizeof *loops);
     loops[n - 2] = inner;
   }
-  run_near(to, from, loops, n, elem);
+  if (n > 0) {
+    int64_t first = loops[0].extent * c->part / c->parts, end = loops[0].extent * (c->part + 1) / c->parts;
+    to += first * loops[0].to;
+    from += first * loops[0].from;
+    loops[0].extent = end - first;
+  }
+  if (n > 0 ? loops[0].extent > 0 : c->part == 0)
+    run_near(to, from, loops, n, elem);
 }
 
 /* ---- decomposition ---- */
 
-typedef struct part {
-  int64_t step, to, from; /* elements of the dim in one step; strides in bytes */
-} part;
-
-typedef struct copy {
-  size_t elem;
-  uint32_t rank;
-  const int64_t *shape;
-  part parts[ONNXC_MAX_RANK][MAX_CUTS]; /* outermost first */
-  int num_parts[ONNXC_MAX_RANK];
-  loop loops[MAX_LOOPS];
-  int num_loops;
-} copy;
-
-/* Loops for dim d from part p on, over `extent` elements; a tail is a box of its own. */
+/* Loops for dim d from cut p on, over `extent` elements; a tail is a box of its own. */
 static void split_dim(copy *c, uint32_t d, int p, int64_t extent, char *to, const char *from) {
   if (d == c->rank) {
-    copy_box(to, from, c->loops, c->num_loops, c->elem);
+    copy_box(c, to, from);
     return;
   }
   if (extent == 0)
     return;
-  if (p == c->num_parts[d] || c->parts[d][p].step < 1) { /* a step is never less than one */
+  if (p == c->num_cuts[d] || c->cuts[d][p].step < 1) { /* a step is never less than one */
     split_dim(c, d + 1, 0, d + 1 < c->rank ? c->shape[d + 1] : 1, to, from);
     return;
   }
-  const part *at = &c->parts[d][p];
+  const cut *at = &c->cuts[d][p];
   int64_t whole = extent / at->step, tail = extent % at->step;
   if (whole) {
     c->loops[c->num_loops++] = (loop){whole, at->to, at->from};
@@ -271,12 +281,12 @@ static bool refine(copy *c, const onnxc_layout *to, const onnxc_layout *from) {
         return false;
       i += x == step;
       j += y == step;
-      if (num && c->parts[d][num - 1].step % step != 0)
+      if (num && c->cuts[d][num - 1].step % step != 0)
         return false;
-      c->parts[d][num++] =
-          (part){step, stride_at(step, steps[0], strides[0], n[0]), stride_at(step, steps[1], strides[1], n[1])};
+      c->cuts[d][num++] =
+          (cut){step, stride_at(step, steps[0], strides[0], n[0]), stride_at(step, steps[1], strides[1], n[1])};
     }
-    c->num_parts[d] = num;
+    c->num_cuts[d] = num;
   }
   return true;
 }
@@ -301,24 +311,32 @@ static void copy_slow(char *to, const onnxc_layout *to_layout, const char *from,
   }
 }
 
-void onnxc_layout_copy(void *to, const onnxc_layout *to_layout, const void *from, const onnxc_layout *from_layout,
-                       uint32_t rank, const int64_t *shape, size_t elem) {
+void onnxc_layout_copy_part(void *to, const onnxc_layout *to_layout, const void *from, const onnxc_layout *from_layout,
+                            uint32_t rank, const int64_t *shape, size_t elem, uint32_t part, uint32_t parts) {
   onnxc_layout to_full = onnxc_layout_explicit(to_layout, rank);
   onnxc_layout from_full = onnxc_layout_explicit(from_layout, rank);
-  int64_t count = 1, stored = onnxc_layout_size_of(&to_full, rank, shape);
   for (uint32_t d = 0; d < rank; d++)
-    count *= shape[d];
-  if (stored > count)
-    memset(to, 0, (size_t)stored * elem);
-  if (count == 0)
-    return;
-  copy c = {.elem = elem, .rank = rank, .shape = shape};
+    if (shape[d] == 0)
+      return;
+  copy c = {.elem = elem, .rank = rank, .shape = shape, .part = part, .parts = parts};
   if (!refine(&c, &to_full, &from_full)) {
-    copy_slow(to, &to_full, from, &from_full, rank, shape, elem);
+    if (part == 0)
+      copy_slow(to, &to_full, from, &from_full, rank, shape, elem);
     return;
   }
   int64_t zero[ONNXC_MAX_RANK] = {0};
   char *start = (char *)to + (size_t)onnxc_layout_offset_of(&to_full, rank, shape, zero) * elem;
   const char *source = (const char *)from + (size_t)onnxc_layout_offset_of(&from_full, rank, shape, zero) * elem;
   split_dim(&c, 0, 0, rank ? shape[0] : 1, start, source);
+}
+
+void onnxc_layout_copy(void *to, const onnxc_layout *to_layout, const void *from, const onnxc_layout *from_layout,
+                       uint32_t rank, const int64_t *shape, size_t elem) {
+  onnxc_layout to_full = onnxc_layout_explicit(to_layout, rank);
+  int64_t count = 1, stored = onnxc_layout_size_of(&to_full, rank, shape);
+  for (uint32_t d = 0; d < rank; d++)
+    count *= shape[d];
+  if (stored > count)
+    memset(to, 0, (size_t)stored * elem);
+  onnxc_layout_copy_part(to, to_layout, from, from_layout, rank, shape, elem, 0, 1);
 }

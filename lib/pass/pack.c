@@ -6,21 +6,36 @@
  *     b, without n   [k.., window.., batch]                          depthwise: the lanes run along the channels
  *     a, narrow      [.., k]                                         kr consecutive k in one piece
  *
- * nr counts lanes of the accumulator. Constants are copied once, here, at memory speed. A b that a run computes or gets
- * is copied by a relayout, once a run, if enough rows read it: for dot products, or where a panel's rows would be
- * gathered, or lie so that they put each other out of the caches. What an elementwise compute makes for this product
- * alone is stored so at once.
+ * nr counts lanes of the accumulator. Constants are copied once, here, at memory speed, all of them at the end, in
+ * pieces, on several threads (new memory is what takes the time, and the system gives it to each by itself). A b that a
+ * run computes or gets is copied by a relayout, once a run, if enough rows read it: for dot products, or where a
+ * panel's rows would be gathered, or lie so that they put each other out of the caches. What an elementwise compute
+ * makes for this product alone is stored so at once.
  *
  * needs: roles, layouts      breaks: nothing      leaves: unpacked constants, for dce
  */
+#include "base/parallel.h"
 #include "pass/pass.h"
 #include "pass/product.h"
+
+#include <stdatomic.h>
+
+/* A constant that is going to be packed, and what is done of it. */
+typedef struct packing {
+  onnxc_value from, to;
+  bool last; /* nobody reads the original afterwards */
+  uint32_t pieces;
+  _Atomic uint32_t left;
+} packing;
+
+enum { PIECE = 4 << 20, MAX_PIECES = 256 };
 
 typedef struct packer {
   onnxc_graph *graph;
   const onnxc_target *target;
   ONNXC_VEC(onnxc_value) from;
   ONNXC_VEC(onnxc_value) to;
+  ONNXC_VEC(packing) packings;
   onnxc_order order;
   const uint32_t *uses; /* of each value, before this pass */
 } packer;
@@ -82,22 +97,62 @@ static void place(packer *p, uint32_t length_before) {
     ONNXC_PUSH(p->graph->arena, p->order, p->graph->order.data[--p->graph->order.length]);
 }
 
+/* A constant without its data yet. */
 static onnxc_value pack_constant(packer *p, onnxc_value value, const onnxc_layout *layout) {
   onnxc_graph *graph = p->graph;
   onnxc_value_info info = *onnxc_value_of(graph, value);
   int64_t shape[ONNXC_MAX_RANK];
   onnxc_value_static_shape(graph, value, shape);
-  size_t bytes = onnxc_dtype_bytes(info.dtype);
-  size_t size = (size_t)onnxc_layout_size_of(layout, info.rank, shape) * bytes;
-  void *data = onnxc_arena_alloc(graph->arena, size);
-  onnxc_layout_copy(data, layout, info.data, &info.layout, info.rank, shape, bytes);
+  int64_t stored = onnxc_layout_size_of(layout, info.rank, shape), elements = 1;
+  for (uint32_t d = 0; d < info.rank; d++)
+    elements *= shape[d];
+  size_t size = (size_t)stored * onnxc_dtype_bytes(info.dtype);
+  void *data = stored > elements ? onnxc_arena_alloc(graph->arena, size) : onnxc_arena_alloc_raw(graph->arena, size);
   onnxc_value packed = onnxc_graph_add_constant(graph, info.name, info.dtype, info.rank, shape, data);
   onnxc_value_info *result = onnxc_value_of(graph, packed);
   result->layout = *layout;
   result->data_size = size;
-  if (p->uses[value.i] == 1 && data_is_its_own(graph, value)) /* large weights are held once */
-    onnxc_arena_discard(graph->arena, info.data, info.data_size);
+  bool last = p->uses[value.i] == 1 && data_is_its_own(graph, value); /* large weights are held once */
+  uint32_t pieces = size / PIECE >= MAX_PIECES ? MAX_PIECES : (uint32_t)(size / PIECE) + 1;
+  ONNXC_PUSH(graph->arena, p->packings, ((packing){value, packed, last, pieces, pieces}));
   return packed;
+}
+
+typedef struct piece {
+  packing *packing;
+  uint32_t number;
+} piece;
+typedef struct piece_list {
+  const onnxc_graph *graph;
+  piece *pieces;
+} piece_list;
+
+static void copy_piece(void *arg, uint32_t job) {
+  const piece_list *list = arg;
+  packing *p = list->pieces[job].packing;
+  const onnxc_value_info *from = onnxc_value_of(list->graph, p->from), *to = onnxc_value_of(list->graph, p->to);
+  int64_t shape[ONNXC_MAX_RANK];
+  onnxc_value_static_shape(list->graph, p->from, shape);
+  onnxc_layout_copy_part((void *)(uintptr_t)to->data, &to->layout, from->data, &from->layout, from->rank, shape,
+                         onnxc_dtype_bytes(from->dtype), list->pieces[job].number, p->pieces);
+  if (atomic_fetch_sub(&p->left, 1) == 1 && p->last)
+    onnxc_graph_discard(list->graph, from->data, from->data_size);
+}
+
+/* No more threads than there is work for. */
+static void copy_constants(packer *p, int threads) {
+  size_t bytes = 0, count = 0;
+  for (uint32_t k = 0; k < p->packings.length; k++) {
+    bytes += onnxc_value_of(p->graph, p->packings.data[k].to)->data_size;
+    count += p->packings.data[k].pieces;
+  }
+  piece_list list = {p->graph, ONNXC_NEW_ARRAY(p->graph->arena, piece, count)};
+  uint32_t at = 0;
+  for (uint32_t k = 0; k < p->packings.length; k++)
+    for (uint32_t number = 0; number < p->packings.data[k].pieces; number++)
+      list.pieces[at++] = (piece){&p->packings.data[k], number};
+  onnxc_parallel(threads > 1 && bytes / PIECE < (size_t)threads ? (int)(bytes / PIECE) : threads, at, copy_piece,
+                 &list);
 }
 
 static onnxc_value relayout(packer *p, onnxc_value value, const onnxc_layout *layout) {
@@ -193,5 +248,6 @@ onnxc_status onnxc_pass_pack(onnxc_graph *graph, const onnxc_pass_options *optio
   }
   graph->branch = (onnxc_branch){0};
   graph->order = p.order;
+  copy_constants(&p, options->threads);
   return ONNXC_OK;
 }

@@ -20,6 +20,7 @@ typedef struct onnxc_pass_options {
   bool bf16;         /* precision: contractions of f32 take factors of bf16 */
   uint32_t winograd; /* convolutions in tiles (winograd.c): 0 = never, 1 = where it pays, 2 or 4 = of that size wherever
                         it can be done */
+  int threads;       /* that passes may use, 0 = one; what they do does not depend on it */
 } onnxc_pass_options;
 
 typedef onnxc_status (*onnxc_pass_fn)(onnxc_graph *graph, const onnxc_pass_options *options);

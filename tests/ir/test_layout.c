@@ -114,6 +114,12 @@ static void check_copy(const char *const *list, size_t count, uint32_t rank, con
       onnxc_layout_copy(got, &to, source, &from, rank, shape, elem);
       cr_expect(memcmp(got, want, to_size + 1) == 0, "%s to %s, %lld x %lld.., %zu bytes", list[i], list[j],
                 (long long)shape[0], (long long)shape[1], elem);
+      /* In parts, in any order: the same, but for padding. */
+      const uint32_t parts = 1 + (uint32_t)(i + j) % 5;
+      memset(got, 0, to_size);
+      for (uint32_t part = parts; part-- > 0;)
+        onnxc_layout_copy_part(got, &to, source, &from, rank, shape, elem, part, parts);
+      cr_expect(memcmp(got, want, to_size + 1) == 0, "%s to %s in %u parts", list[i], list[j], parts);
       free(source);
       free(got);
       free(want);
