@@ -26,7 +26,7 @@ static const char help[] =
     "  --chart=FILE.svg   the groups as a bar chart; implies --profile\n"
     "  --json\n"
     "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE,\n"
-    "  --winograd[=2|4]   as for compile\n" CLI_CACHE_HELP;
+    "  --winograd[=2|4], --compile-threads=N  as for compile\n" CLI_CACHE_HELP;
 
 static const char *const cache_notes[] = {[ONNXC_CACHE_UNUSED] = "",
                                           [ONNXC_CACHE_HIT] = " (from the cache)",

@@ -48,11 +48,21 @@ int cli_fail(onnxc_status status, const char *format, ...);
 #define CLI_COMPILE_OPTIONS                                                                                            \
   {"mcpu", 1, NULL, CLI_MCPU}, {"dim", 1, NULL, CLI_DIM}, {"shape", 1, NULL, CLI_SHAPE},                               \
       {"precision", 1, NULL, CLI_PRECISION}, {"tuning", 1, NULL, CLI_TUNING}, {"winograd", 2, NULL, CLI_WINOGRAD},     \
-      {"help", 0, NULL, 'h'}
+      {"compile-threads", 1, NULL, CLI_COMPILE_THREADS}, {"help", 0, NULL, 'h'}
 /* And of those that run what they compile. */
 #define CLI_CACHE_OPTION {"cache", 2, NULL, CLI_CACHE}
 #define CLI_CACHE_HELP   "  --cache[=DIR]      keep compiled programs in DIR (~/.cache/onnxc) and take them from there\n"
-enum { CLI_MCPU = 256, CLI_DIM, CLI_SHAPE, CLI_PRECISION, CLI_TUNING, CLI_CACHE, CLI_WINOGRAD, CLI_FIRST_OWN };
+enum {
+  CLI_MCPU = 256,
+  CLI_DIM,
+  CLI_SHAPE,
+  CLI_PRECISION,
+  CLI_TUNING,
+  CLI_COMPILE_THREADS,
+  CLI_CACHE,
+  CLI_WINOGRAD,
+  CLI_FIRST_OWN
+};
 
 typedef struct cli_options {
   onnxc_options options;

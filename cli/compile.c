@@ -22,6 +22,7 @@ static const char help[] =
     "  --weights=embed|file  weights in the artefact, or in OUT.weights\n"
     "  --prefix=NAME      of the library's symbols\n"
     "  --threads=N        1 = without OpenMP\n"
+    "  --compile-threads=N  threads that compile (default: all cores); the result is the same\n"
     "  --print-after=PASS print the program after a pass ('graph', a pass, 'tile'; 'all')\n"
     "  -q                 do not say what was chosen\n"
     "  -v                 time of each pass\n";

@@ -90,6 +90,13 @@ int cli_option(command *cli, cli_options *options, int option, const char *argum
     return 0;
   case CLI_WINOGRAD: return cli_winograd_option(cli, options, argument);
   case CLI_TUNING: options->options.tuning = argument; return 0;
+  case CLI_COMPILE_THREADS: {
+    int64_t threads;
+    if (!cli_parse_int(argument, 1, 4096, &threads))
+      return cli_usage(cli, "--compile-threads wants a number, not '%s'", argument);
+    options->options.compile_threads = (int)threads;
+    return 0;
+  }
   case CLI_CACHE:
     options->options.cache_directory = argument ? argument : default_cache(cli);
     if (!options->options.cache_directory || !options->options.cache_directory[0])

@@ -17,7 +17,7 @@ static const char help[] =
     "  --threads=N, --affinity=close|spread|none  default 1, close: each thread on a core, unless the environment\n"
     "                     (OMP_PROC_BIND, ..) says where\n"
     "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE,\n"
-    "  --winograd[=2|4]   as for compile\n" CLI_CACHE_HELP;
+    "  --winograd[=2|4], --compile-threads=N  as for compile\n" CLI_CACHE_HELP;
 
 static void show_output(command *cli, const onnxc_tensor_info *info, const onnxc_tensor *tensor) {
   enum { SHOWN = 8 };

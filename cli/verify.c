@@ -31,7 +31,7 @@ static const char help[] =
     "  --failures         lines for what did not pass only\n"
     "  --json\n"
     "  --mcpu=CPU, --dim NAME=N, --shape INPUT=1x3x224x224, --precision=bf16, --tuning=FILE,\n"
-    "  --winograd[=2|4]   as for compile\n" CLI_CACHE_HELP;
+    "  --winograd[=2|4], --compile-threads=N  as for compile\n" CLI_CACHE_HELP;
 
 enum { TABLE_FROM = 12 /* cases */ };
 

@@ -85,6 +85,8 @@ typedef struct onnxc_options { /* zero = default */
   int weights_in_file;         /* emit: weights in OUT.weights, not in the artefact */
   int threads;                 /* emit: 1 = no OpenMP in the artefact; 0 = default (1) */
   onnxc_precision precision;   /* of contractions of f32 */
+  int compile_threads;         /* to compile with; 0 = as many as the cores that the process may use. What is compiled
+                                * does not depend on it */
   const char *tuning; /* path of a file that `onnxc tune` wrote; NULL = none. It says how products are cut; lines
                        * for other products and CPUs are not used. It has no say in what is computed, but a part of
                        * a reduction more or less changes the last bits of sums */

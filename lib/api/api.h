@@ -55,6 +55,7 @@ onnxc_status onnxc_import_model(onnxc_model *model, const onnxc_options *options
 typedef struct onnxc_build {
   onnxc_model *model;
   const onnxc_options *options; /* not NULL */
+  int threads;                  /* to compile with */
   const onnxc_target *target;
   const char *tuning_text; /* the file's; NULL = none */
   size_t tuning_size;
@@ -71,8 +72,9 @@ void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_option
 onnxc_status onnxc_build_target(onnxc_build *build); /* options, the CPU and its tuning; before everything else */
 /* What the result will depend on, as a hash; an error if not all of the model can be read. */
 onnxc_status onnxc_build_key(const onnxc_build *build, onnxc_digest *key);
-onnxc_status onnxc_build_tile(onnxc_build *build);                     /* import, passes, tile program */
-onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix); /* code generation, descriptor */
+onnxc_status onnxc_build_tile(onnxc_build *build); /* import, passes, tile program */
+/* Code generation, descriptor. parts: several where it pays. */
+onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix, bool parts);
 void onnxc_build_free(onnxc_build *build);
 
 /* See compile.c. */
@@ -80,7 +82,7 @@ struct onnxc_program {
   onnxc_build build;
   onnxc_storage *storage;  /* NULL: from the cache */
   onnxc_cache_entry entry; /* of the cache, that it was loaded from */
-  onnxc_object object;     /* until it is linked */
+  onnxc_objects objects;   /* until they are linked */
   onnxc_jit *jit;
   void *copies; /* of weights */
   onnxc_rt_program rt;

@@ -5,6 +5,7 @@
  */
 #include "api/api.h"
 
+#include "base/parallel.h"
 #include "ir/verify.h"
 
 #include <errno.h>
@@ -16,12 +17,12 @@ void onnxc_build_init(onnxc_build *build, onnxc_model *model, const onnxc_option
   memset(build, 0, sizeof *build);
   build->model = model;
   build->options = options ? options : &defaults;
+  build->threads = build->options->compile_threads > 0 ? build->options->compile_threads : onnxc_cores();
   onnxc_arena_init(&build->arena, &model->context->guard);
 }
 
 void onnxc_build_free(onnxc_build *build) {
-  if (build->module.context)
-    onnxc_module_free(&build->module);
+  onnxc_module_free(&build->module);
   onnxc_arena_free(&build->arena);
 }
 
@@ -121,6 +122,7 @@ onnxc_status onnxc_build_tile(onnxc_build *build) {
   onnxc_pass_options passes = {.target = build->target, .after = report_graph, .after_arg = build};
   passes.bf16 = build->options->precision == ONNXC_PRECISION_BF16;
   passes.winograd = (uint32_t)build->options->winograd;
+  passes.threads = build->threads;
 #ifndef NDEBUG
   passes.verify = true;
 #endif
@@ -136,7 +138,8 @@ onnxc_status onnxc_build_tile(onnxc_build *build) {
   return ONNXC_OK;
 }
 
-onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix) {
-  ONNXC_TRY(onnxc_codegen(&build->module, &build->tile, &build->arena, prefix));
+onnxc_status onnxc_build_code(onnxc_build *build, const char *prefix, bool parts) {
+  uint64_t part_size = parts ? ONNXC_PART_SIZE : UINT64_MAX;
+  ONNXC_TRY(onnxc_codegen(&build->module, &build->tile, &build->arena, prefix, part_size));
   return onnxc_describe(&build->rt, &build->weights, &build->facts, &build->tile, build->module.stages, &build->arena);
 }

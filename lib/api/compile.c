@@ -68,11 +68,11 @@ static onnxc_status bind_weights(onnxc_program *program) {
   return ONNXC_OK;
 }
 
-/* From an object to code and descriptor. */
-static onnxc_status link_code(onnxc_program *program, const void *bytes, size_t size) {
+/* From objects to code and descriptor. */
+static onnxc_status link_code(onnxc_program *program, const onnxc_objects *objects) {
   onnxc_diag *diag = &program->build.model->context->diag;
   uintptr_t descriptor = 0, facts = 0;
-  ONNXC_TRY(onnxc_jit_link(&program->jit, diag, bytes, size));
+  ONNXC_TRY(onnxc_jit_link(&program->jit, diag, objects));
   ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_PROGRAM, &descriptor));
   ONNXC_TRY(onnxc_jit_find(program->jit, diag, ONNXC_JIT_FACTS, &facts));
   program->rt = *(const onnxc_rt_program *)descriptor; // NOLINT(performance-no-int-to-ptr)
@@ -125,7 +125,7 @@ static onnxc_status take_entry(onnxc_program *program, const char *path, const o
   *found = onnxc_cache_open(entry, path, key);
   if (!*found)
     return ONNXC_OK;
-  onnxc_status status = link_code(program, entry->object, entry->object_size);
+  onnxc_status status = link_code(program, &entry->objects);
   if (status == ONNXC_INTERNAL) {
     onnxc_diag_clear(diag);
     onnxc_jit_free(program->jit);
@@ -146,8 +146,7 @@ static onnxc_status take_entry(onnxc_program *program, const char *path, const o
 
 static void store_entry(onnxc_program *program, const char *path, const onnxc_digest *key) {
   onnxc_build *build = &program->build;
-  const onnxc_cache_entry entry = {.object = program->object.bytes,
-                                   .object_size = program->object.size,
+  const onnxc_cache_entry entry = {.objects = program->objects,
                                    .source_nodes = (int32_t)build->graph.source_nodes,
                                    .folded_nodes = (int32_t)build->graph.folded_nodes};
   bool stored = onnxc_cache_store(&build->arena, path, key, &entry, &build->weights);
@@ -184,14 +183,14 @@ static onnxc_status compile(void *arg) {
   if (found)
     return ONNXC_OK;
   ONNXC_TRY(onnxc_build_tile(build));
-  ONNXC_TRY(onnxc_build_code(build, "onnxc"));
+  ONNXC_TRY(onnxc_build_code(build, "onnxc", true));
   ONNXC_TRY(check_cpu(program, &build->rt));
-  ONNXC_TRY(onnxc_jit_object(&program->object, diag, &build->arena, &build->module, build->target, &build->rt,
-                             &build->facts));
-  ONNXC_TRY(link_code(program, program->object.bytes, program->object.size));
+  ONNXC_TRY(onnxc_jit_objects(&program->objects, diag, &build->arena, &build->module, build->target, &build->rt,
+                              &build->facts, build->threads));
+  ONNXC_TRY(link_code(program, &program->objects));
   if (path)
     store_entry(program, path, &key);
-  onnxc_object_free(&program->object);
+  onnxc_objects_free(&program->objects);
   ONNXC_TRY(bind_weights(program));
   list_products(program);
   fill_stats(program, (int)build->graph.source_nodes, (int)build->graph.folded_nodes);
@@ -229,7 +228,7 @@ void onnxc_program_free(onnxc_program *program) {
   if (!program)
     return;
   onnxc_jit_free(program->jit);
-  onnxc_object_free(&program->object);
+  onnxc_objects_free(&program->objects);
   onnxc_build_free(&program->build);
   onnxc_storage_release(program->storage);
   onnxc_cache_close(&program->entry);

@@ -41,14 +41,15 @@ static onnxc_status emit(void *arg) {
   ONNXC_TRY(onnxc_build_tile(build));
   if (job->kind == ONNXC_EMIT_IR)
     return emit_ir(job);
-  ONNXC_TRY(onnxc_build_code(build, "stage"));
+  ONNXC_TRY(onnxc_build_code(build, "stage", !onnxc_emit_is_text(job->kind)));
   onnxc_emit_options emit_options = {.kind = job->kind,
                                      .path = job->path,
                                      .prefix = options->prefix,
                                      .target = build->target,
                                      .triple = options->triple,
                                      .weights_in_file = options->weights_in_file != 0,
-                                     .threads = options->threads};
+                                     .threads = options->threads,
+                                     .compile_threads = build->threads};
   return onnxc_emit_module(diag, &build->arena, &build->module, &build->rt, &build->weights, &emit_options);
 }
 

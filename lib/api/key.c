@@ -1,7 +1,7 @@
 /* key.c -- what a compiled program depends on, as one hash: the key under which it is cached.
  *
  * The model by its content; the options that change what is compiled; the compiler and the CPU (emit/cache.h). A new
- * option belongs here as soon as it changes a program. */
+ * option belongs here as soon as it changes a program (threads do not). */
 #include "api/api.h"
 
 #include "emit/cache.h"

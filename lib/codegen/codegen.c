@@ -1,4 +1,4 @@
-/* codegen.c -- the module: one function a stage. See codegen.h.
+/* codegen.c -- the modules: one function a stage. See codegen.h.
  *
  * At a function's entry the base addresses of the stage's buffers and the values of its symbols are loaded from the
  * context; every other size is computed from the symbols there, so stages of static shapes take no dims at all.
@@ -103,40 +103,85 @@ static void fill_code(onnxc_gen *gen, const onnxc_lists *lists, onnxc_stage_code
     code->dims[k] = onnxc_dim_sym(gen->dims, lists->symbols.data[k]);
 }
 
-static onnxc_gen *new_gen(onnxc_module *module, const onnxc_tile_program *program, onnxc_arena *arena) {
+static onnxc_gen *new_gen(const onnxc_tile_program *program, onnxc_arena *arena) {
   onnxc_gen *gen = ONNXC_NEW(arena, onnxc_gen);
-  LLVMContextRef context = module->context;
-  gen->nano =
-      (onnxc_nano){.context = context, .module = module->module, .builder = module->builder, .target = program->target};
   gen->arena = arena;
   gen->diag = program->graph->diag;
   gen->program = program;
   gen->graph = program->graph;
   gen->dims = &program->graph->dims;
   gen->exprs = &program->graph->exprs;
+  gen->bases = ONNXC_NEW_ARRAY(arena, LLVMValueRef, program->buffers.length + 1);
+  return gen;
+}
+
+/* ---- parts ---- */
+
+static void begin_part(onnxc_module *module, const char *prefix) {
+  onnxc_part *part = &module->parts[module->num_parts++];
+  part->context = LLVMContextCreate();
+  part->module = LLVMModuleCreateWithNameInContext(prefix && prefix[0] ? prefix : "onnxc", part->context);
+  part->builder = LLVMCreateBuilderInContext(part->context);
+}
+
+/* The smallest, or a new one. */
+static uint32_t choose_part(onnxc_module *module, const char *prefix, uint64_t part_size) {
+  uint32_t smallest = 0;
+  for (uint32_t k = 1; k < module->num_parts; k++)
+    if (module->parts[k].size < module->parts[smallest].size)
+      smallest = k;
+  if (module->parts[smallest].size < part_size || module->num_parts == ONNXC_MAX_PARTS)
+    return smallest;
+  begin_part(module, prefix);
+  return module->num_parts - 1;
+}
+
+/* What is emitted next goes there. Between stages a gen holds no values of LLVM's but these. */
+static void enter_part(onnxc_gen *gen, const onnxc_part *part) {
+  LLVMContextRef context = part->context;
+  gen->nano = (onnxc_nano){
+      .context = context, .module = part->module, .builder = part->builder, .target = gen->program->target};
   gen->i1 = LLVMInt1TypeInContext(context);
   gen->i8 = LLVMInt8TypeInContext(context);
   gen->i32 = LLVMInt32TypeInContext(context);
   gen->i64 = LLVMInt64TypeInContext(context);
   gen->ptr = LLVMPointerTypeInContext(context, 0);
-  gen->bases = ONNXC_NEW_ARRAY(arena, LLVMValueRef, program->buffers.length + 1);
+  gen->zeros = LLVMGetNamedGlobal(part->module, "onnxc_zeros");
+  if (gen->zeros)
+    return;
   LLVMTypeRef zeros = LLVMArrayType2(gen->i8, ONNXC_GEN_ZEROS);
-  gen->zeros = LLVMAddGlobal(module->module, zeros, "onnxc_zeros");
+  gen->zeros = LLVMAddGlobal(part->module, zeros, "onnxc_zeros");
   LLVMSetInitializer(gen->zeros, LLVMConstNull(zeros));
   LLVMSetLinkage(gen->zeros, LLVMInternalLinkage);
   LLVMSetGlobalConstant(gen->zeros, true);
   LLVMSetAlignment(gen->zeros, ALIGN);
-  return gen;
+}
+
+static uint64_t count_instructions(LLVMValueRef function) {
+  uint64_t count = 0;
+  for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(function); b; b = LLVMGetNextBasicBlock(b))
+    for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
+      count++;
+  return count;
+}
+
+static onnxc_status finish_part(onnxc_diag *diag, onnxc_part *part) {
+  LLVMDisposeBuilder(part->builder);
+  part->builder = NULL;
+  char *message = NULL;
+  onnxc_status status = ONNXC_OK;
+  if (LLVMVerifyModule(part->module, LLVMReturnStatusAction, &message))
+    status = onnxc_error(diag, ONNXC_INTERNAL, "the generated module is not valid: %s", message);
+  LLVMDisposeMessage(message);
+  return status;
 }
 
 onnxc_status onnxc_codegen(onnxc_module *result, const onnxc_tile_program *program, onnxc_arena *arena,
-                           const char *prefix) {
+                           const char *prefix, uint64_t part_size) {
   *result = (onnxc_module){0};
-  result->context = LLVMContextCreate();
-  result->module = LLVMModuleCreateWithNameInContext(prefix && prefix[0] ? prefix : "onnxc", result->context);
-  result->builder = LLVMCreateBuilderInContext(result->context);
+  begin_part(result, prefix);
   result->stages = ONNXC_NEW_ARRAY(arena, onnxc_stage_code, program->stages.length + 1);
-  onnxc_gen *gen = new_gen(result, program, arena);
+  onnxc_gen *gen = new_gen(program, arena);
   onnxc_stage_key *keys = ONNXC_NEW_ARRAY(arena, onnxc_stage_key, program->stages.length + 1);
   for (uint32_t s = 0; s < program->stages.length; s++) {
     const onnxc_stage *stage = &program->stages.data[s];
@@ -151,6 +196,7 @@ onnxc_status onnxc_codegen(onnxc_module *result, const onnxc_tile_program *progr
       if (stage->same_as > s || same->num_buffers != code->num_buffers || same->num_dims != code->num_dims)
         return onnxc_gen_error(gen, ONNXC_INTERNAL, "a stage differs from the one whose code it uses");
       code->function = same->function;
+      code->part = same->part;
       continue;
     }
     keys[s] = onnxc_stage_key_of(program, stage, &lists, arena);
@@ -159,29 +205,26 @@ onnxc_status onnxc_codegen(onnxc_module *result, const onnxc_tile_program *progr
       twin++;
     if (twin < s) {
       code->function = result->stages[twin].function;
+      code->part = result->stages[twin].part;
       continue;
     }
     code->function = symbol_name(arena, prefix, stage->name, s);
+    code->part = choose_part(result, prefix, part_size);
+    enter_part(gen, &result->parts[code->part]);
     ONNXC_TRY(emit_stage(gen, stage, &lists, code));
+    result->parts[code->part].size += count_instructions(gen->function);
   }
-  LLVMDisposeBuilder(result->builder);
-  result->builder = NULL;
-  char *message = NULL;
-  onnxc_status status = ONNXC_OK;
-  if (LLVMVerifyModule(result->module, LLVMReturnStatusAction, &message))
-    status = onnxc_error(gen->diag, ONNXC_INTERNAL, "the generated module is not valid: %s", message);
-  LLVMDisposeMessage(message);
-  return status;
+  for (uint32_t k = 0; k < result->num_parts; k++)
+    ONNXC_TRY(finish_part(gen->diag, &result->parts[k]));
+  return ONNXC_OK;
 }
-
 void onnxc_module_free(onnxc_module *module) {
-  if (module->builder)
-    LLVMDisposeBuilder(module->builder);
-  if (module->module)
-    LLVMDisposeModule(module->module);
-  if (module->context)
-    LLVMContextDispose(module->context);
-  module->builder = NULL;
-  module->module = NULL;
-  module->context = NULL;
+  for (uint32_t k = 0; k < module->num_parts; k++) {
+    onnxc_part *part = &module->parts[k];
+    if (part->builder)
+      LLVMDisposeBuilder(part->builder);
+    LLVMDisposeModule(part->module);
+    LLVMContextDispose(part->context);
+  }
+  module->num_parts = 0;
 }

@@ -15,7 +15,15 @@
 #include <unistd.h>
 
 /* Files in the temporary directory. */
-enum { FILE_CODE, FILE_WEIGHTS, FILE_RESULT, FILE_HEADER, FILE_BESIDE, FILE_LOG, NUM_FILES };
+enum {
+  FILE_WEIGHTS,
+  FILE_RESULT,
+  FILE_HEADER,
+  FILE_BESIDE,
+  FILE_LOG,
+  FILE_CODE,
+  NUM_FILES = FILE_CODE + ONNXC_MAX_PARTS
+};
 
 typedef struct artefact {
   onnxc_diag *diag;
@@ -26,6 +34,7 @@ typedef struct artefact {
   const onnxc_emit_options *options;
   const char *prefix;
   LLVMTargetMachineRef machine;
+  onnxc_objects objects;
   char *directory; /* temporary; NULL until it exists */
   const char *files[NUM_FILES];
 } artefact;
@@ -78,9 +87,11 @@ static onnxc_status make_directory(artefact *a) {
   if (!mkdtemp(directory))
     return onnxc_error(a->diag, ONNXC_BAD_INPUT, "cannot write '%s': %s", path, strerror(errno));
   a->directory = directory;
-  static const char *const suffixes[NUM_FILES] = {".o", "_weights.o", ".out", ".h", ".weights", ".log"};
-  for (int k = 0; k < NUM_FILES; k++)
+  static const char *const suffixes[FILE_CODE] = {"_weights.o", ".out", ".h", ".weights", ".log"};
+  for (int k = 0; k < FILE_CODE; k++)
     a->files[k] = onnxc_arena_printf(a->arena, "%s/%s%s", directory, a->prefix, suffixes[k]);
+  for (int k = 0; k < ONNXC_MAX_PARTS; k++)
+    a->files[FILE_CODE + k] = onnxc_arena_printf(a->arena, "%s/%s_%d.o", directory, a->prefix, k);
   return ONNXC_OK;
 }
 
@@ -102,11 +113,10 @@ static onnxc_status publish(artefact *a, int file, const char *path) {
 
 /* ---- the pieces ---- */
 
-/* Code as an object or as assembly. */
-static onnxc_status write_code(artefact *a, LLVMCodeGenFileType type, const char *path) {
+static onnxc_status write_assembly(artefact *a, const char *path) {
   char *message = NULL;
   LLVMMemoryBufferRef buffer = NULL;
-  if (LLVMTargetMachineEmitToMemoryBuffer(a->machine, a->module->module, type, &message, &buffer))
+  if (LLVMTargetMachineEmitToMemoryBuffer(a->machine, a->module->parts[0].module, LLVMAssemblyFile, &message, &buffer))
     return onnxc_llvm_failed(a->diag, "code generation failed", message);
   onnxc_status status = onnxc_write_file(a->diag, path, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
   LLVMDisposeMemoryBuffer(buffer);
@@ -114,7 +124,7 @@ static onnxc_status write_code(artefact *a, LLVMCodeGenFileType type, const char
 }
 
 static onnxc_status write_ir(artefact *a, const char *path) {
-  char *text = LLVMPrintModuleToString(a->module->module);
+  char *text = LLVMPrintModuleToString(a->module->parts[0].module);
   onnxc_status status = onnxc_write_file(a->diag, path, text, strlen(text));
   LLVMDisposeMessage(text);
   return status;
@@ -122,7 +132,7 @@ static onnxc_status write_ir(artefact *a, const char *path) {
 
 /* ---- linking ---- */
 
-enum { MAX_ARGUMENTS = 16 };
+enum { MAX_ARGUMENTS = 16 + ONNXC_MAX_PARTS };
 
 /* What the linker said, in short. */
 static void report_log(artefact *a, const char *tool) {
@@ -136,7 +146,7 @@ static void report_log(artefact *a, const char *tool) {
 }
 
 /* Tries the tools in turn until one is there; each is an argument list that ends with NULL. */
-static onnxc_status run_tools(artefact *a, const char *const (*tools)[MAX_ARGUMENTS], size_t count) {
+static onnxc_status run_tools(artefact *a, const char *(*tools)[MAX_ARGUMENTS], size_t count) {
   enum { NOT_FOUND = 127 };
   for (size_t k = 0; k < count; k++) {
     int status = onnxc_run_program_at(tools[k], a->files[FILE_LOG]);
@@ -150,45 +160,47 @@ static onnxc_status run_tools(artefact *a, const char *const (*tools)[MAX_ARGUME
   return onnxc_error(a->diag, ONNXC_UNSUPPORTED, "cannot make '%s': no '%s' in PATH", a->options->path, tools[0][0]);
 }
 
+/* A tool's arguments with the objects and, for what is linked whole, the libraries behind them. */
+static void add_files(const artefact *a, const char **arguments) {
+  bool executable = a->options->kind == ONNXC_EMIT_EXE;
+  int n = 0;
+  while (arguments[n])
+    n++;
+  for (uint32_t k = 0; k < a->objects.count; k++)
+    arguments[n++] = a->files[FILE_CODE + k];
+  if (a->weights->size > 0 && !a->options->weights_in_file)
+    arguments[n++] = a->files[FILE_WEIGHTS];
+  if (executable)
+    arguments[n++] = "-lm";
+  if (a->options->threads > 1 && (executable || a->options->kind == ONNXC_EMIT_SHARED))
+    arguments[n++] = "-l:libomp.so.5";
+}
+
 static onnxc_status link_files(artefact *a) {
-  const char *out = a->files[FILE_RESULT], *code = a->files[FILE_CODE];
-  /* Without weights the code's object stands for both. */
-  const char *weights = a->weights->size > 0 && !a->options->weights_in_file ? a->files[FILE_WEIGHTS] : NULL;
-  const char *omp = a->options->threads > 1 ? "-l:libomp.so.5" : NULL;
-  switch (a->options->kind) {
-  case ONNXC_EMIT_SHARED: {
-    const char *soname = onnxc_arena_printf(a->arena, "-Wl,-soname,%s", base_name(a->options->path));
-    const char *const tools[][MAX_ARGUMENTS] = {
-        {"cc", "-shared", "-Wl,-z,noexecstack", soname, "-o", out, code, weights ? weights : omp, weights ? omp : NULL},
-        {"ld.lld-19", "-shared", "-z", "noexecstack", "-o", out, code, weights ? weights : omp, weights ? omp : NULL}};
-    return run_tools(a, tools, sizeof tools / sizeof *tools);
-  }
-  case ONNXC_EMIT_STATIC: {
-    const char *const tools[][MAX_ARGUMENTS] = {{"ar", "rcs", out, code, weights},
-                                                {"llvm-ar-19", "rcs", out, code, weights}};
-    return run_tools(a, tools, sizeof tools / sizeof *tools);
-  }
-  case ONNXC_EMIT_OBJECT: {
-    const char *const tools[][MAX_ARGUMENTS] = {{"ld", "-r", "-o", out, code, weights},
-                                                {"ld.lld-19", "-r", "-o", out, code, weights}};
-    return run_tools(a, tools, sizeof tools / sizeof *tools);
-  }
-  default: {
-    const char *const tools[][MAX_ARGUMENTS] = {
-        {"cc", "-o", out, code, "-lm", weights ? weights : omp, weights ? omp : NULL},
-        {"clang-19", "-o", out, code, "-lm", weights ? weights : omp, weights ? omp : NULL}};
-    return run_tools(a, tools, sizeof tools / sizeof *tools);
-  }
-  }
+  const char *out = a->files[FILE_RESULT];
+  const char *soname = onnxc_arena_printf(a->arena, "-Wl,-soname,%s", base_name(a->options->path));
+  const char *shared[][MAX_ARGUMENTS] = {{"cc", "-shared", "-Wl,-z,noexecstack", soname, "-o", out},
+                                         {"ld.lld-19", "-shared", "-z", "noexecstack", "-o", out}};
+  const char *archive[][MAX_ARGUMENTS] = {{"ar", "rcs", out}, {"llvm-ar-19", "rcs", out}};
+  const char *object[][MAX_ARGUMENTS] = {{"ld", "-r", "-o", out}, {"ld.lld-19", "-r", "-o", out}};
+  const char *executable[][MAX_ARGUMENTS] = {{"cc", "-o", out}, {"clang-19", "-o", out}};
+  const char *(*tools)[MAX_ARGUMENTS] = a->options->kind == ONNXC_EMIT_SHARED   ? shared
+                                        : a->options->kind == ONNXC_EMIT_STATIC ? archive
+                                        : a->options->kind == ONNXC_EMIT_OBJECT ? object
+                                                                                : executable;
+  for (int k = 0; k < 2; k++)
+    add_files(a, tools[k]);
+  return run_tools(a, tools, 2);
 }
 
 /* ---- the kinds ---- */
 
 static onnxc_status emit_text(artefact *a) {
-  onnxc_module_set_target(a->module->module, a->machine, a->options->target);
-  ONNXC_TRY(onnxc_module_optimize(a->diag, a->module->module, a->machine));
+  LLVMModuleRef module = a->module->parts[0].module;
+  onnxc_module_set_target(module, a->machine, a->options->target);
+  ONNXC_TRY(onnxc_module_optimize(a->diag, module, a->machine));
   LLVMSetTargetMachineAsmVerbosity(a->machine, 1);
-  ONNXC_TRY(a->options->kind == ONNXC_EMIT_ASM ? write_code(a, LLVMAssemblyFile, a->files[FILE_RESULT])
+  ONNXC_TRY(a->options->kind == ONNXC_EMIT_ASM ? write_assembly(a, a->files[FILE_RESULT])
                                                : write_ir(a, a->files[FILE_RESULT]));
   return publish(a, FILE_RESULT, a->options->path);
 }
@@ -198,10 +210,10 @@ static onnxc_status emit_binary(artefact *a) {
   uint64_t hash = options->weights_in_file ? onnxc_weights_hash(a->weights) : 0;
   ONNXC_TRY(
       onnxc_link_runtime(a->diag, a->arena, a->module, a->program, a->weights, hash, a->prefix, options, a->machine));
-  ONNXC_TRY(onnxc_module_optimize(a->diag, a->module->module, a->machine));
-  if (options->instrument)
-    ONNXC_TRY(onnxc_module_instrument(a->diag, a->module->module, a->machine));
-  ONNXC_TRY(write_code(a, LLVMObjectFile, a->files[FILE_CODE]));
+  ONNXC_TRY(onnxc_make_objects(&a->objects, a->diag, a->module, options->target, options->triple, options->instrument,
+                               options->compile_threads));
+  for (uint32_t k = 0; k < a->objects.count; k++)
+    ONNXC_TRY(onnxc_write_file(a->diag, a->files[FILE_CODE + k], a->objects.list[k].bytes, a->objects.list[k].size));
   if (options->weights_in_file)
     ONNXC_TRY(onnxc_write_weights_file(a->diag, a->files[FILE_BESIDE], a->weights, hash));
   else if (a->weights->size > 0)
@@ -224,8 +236,7 @@ static onnxc_status emit_all(artefact *a) {
   if (!a->machine)
     return a->diag->status;
   ONNXC_TRY(make_directory(a));
-  bool text = a->options->kind == ONNXC_EMIT_LLVM_IR || a->options->kind == ONNXC_EMIT_ASM;
-  return text ? emit_text(a) : emit_binary(a);
+  return onnxc_emit_is_text(a->options->kind) ? emit_text(a) : emit_binary(a);
 }
 
 /* False when memory ran out. */
@@ -249,6 +260,7 @@ onnxc_status onnxc_emit_module(onnxc_diag *diag, onnxc_arena *arena, onnxc_modul
   remove_directory(&a);
   if (a.machine)
     LLVMDisposeTargetMachine(a.machine);
+  onnxc_objects_free(&a.objects);
   onnxc_module_free(module);
   if (!finished)
     onnxc_arena_out_of_memory(arena);

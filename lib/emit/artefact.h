@@ -6,22 +6,22 @@
 
 #include <stdio.h>
 
-/* ---- link_runtime.c: the run-time's bitcode and the descriptor, into the module ---- */
+/* ---- link_runtime.c: the run-time's bitcode and the descriptor, into the module's part 0 ---- */
 
-/* After this the module defines NAME_open, .. (with `main` an executable's main) and nothing else that is visible. It
- * expects the symbol PREFIX_weights unless the weights are in a file. */
+/* After this the part defines NAME_open, .. (with `main` an executable's main) and nothing else that is visible. It
+ * expects the symbol PREFIX_weights unless the weights are in a file, and the functions of other parts. */
 onnxc_status onnxc_link_runtime(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
                                 const onnxc_rt_program *program, const onnxc_weights *weights, uint64_t weights_hash,
                                 const char *prefix, const onnxc_emit_options *options, LLVMTargetMachineRef machine);
 
 /* ---- constants.c ---- */
 
-/* The descriptor as a private constant of a module whose data layout is set; its stages' functions become internal.
- * weights and team: addresses, or NULL. */
+/* The descriptor as a private constant of part 0, whose data layout is set; the stages' functions become internal
+ * there, hidden symbols in other parts, named `prefix` and then their names. weights and team: addresses, or NULL. */
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                                   const onnxc_rt_program *program, LLVMValueRef weights, LLVMValueRef team,
-                                   LLVMValueRef *result);
-/* As a private constant, too. */
+                                   const onnxc_rt_program *program, const char *prefix, LLVMValueRef weights,
+                                   LLVMValueRef team, LLVMValueRef *result);
+/* As a private constant of part 0, too. */
 LLVMValueRef onnxc_emit_facts(onnxc_arena *arena, onnxc_module *module, const onnxc_facts *facts, size_t num_stages);
 
 /* ---- files.c ---- */

@@ -12,19 +12,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { OBJECT_OFFSET = 128, PAGE = 4096 };
+enum { OBJECT_ALIGN = 64, PAGE = 4096 };
 
-static const char magic[8] = "onnxc 1";
+static const char magic[8] = "onnxc 2";
 
 /* The checksum is of the fields before it and of all bytes behind the header. */
 typedef struct header {
   char magic[8];
   onnxc_digest key;
-  uint64_t object_size, weights_offset, weights_size;
+  uint64_t num_objects, object_sizes[ONNXC_MAX_PARTS], weights_offset, weights_size;
   int32_t source_nodes, folded_nodes;
   onnxc_digest checksum;
 } header;
-_Static_assert(sizeof(header) == 8 + 16 + 3 * 8 + 2 * 4 + 16 && sizeof(header) <= OBJECT_OFFSET, "no padding");
+_Static_assert(sizeof(header) == 8 + 16 + (3 + ONNXC_MAX_PARTS) * 8 + 2 * 4 + 16, "no padding");
+
+/* Objects follow the header and each other, aligned. */
+static uint64_t aligned(uint64_t offset) { return (offset + OBJECT_ALIGN - 1) / OBJECT_ALIGN * OBJECT_ALIGN; }
 
 void onnxc_cache_identify(onnxc_hasher *key, const onnxc_target *target) {
   unsigned version[3];
@@ -59,7 +62,7 @@ static bool map_file(onnxc_cache_entry *entry, const char *path) {
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0)
     return false;
-  if (fstat(fd, &about) == 0 && is_trusted(&about) && about.st_size >= OBJECT_OFFSET) {
+  if (fstat(fd, &about) == 0 && is_trusted(&about) && about.st_size >= (off_t)sizeof(header)) {
     void *map = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
     if (map != MAP_FAILED) {
       entry->map = map;
@@ -75,10 +78,17 @@ static bool verify(onnxc_cache_entry *entry, const onnxc_digest *key) {
   uint64_t size = entry->map_size;
   header head;
   memcpy(&head, bytes, sizeof head);
-  if (memcmp(head.magic, magic, sizeof magic) != 0 || !same(&head.key, key) || head.weights_offset % PAGE != 0 ||
-      head.weights_offset > size || size - head.weights_offset != head.weights_size ||
-      head.weights_offset < OBJECT_OFFSET || head.weights_offset - OBJECT_OFFSET < head.object_size)
+  if (memcmp(head.magic, magic, sizeof magic) != 0 || !same(&head.key, key) || head.num_objects > ONNXC_MAX_PARTS ||
+      head.weights_offset % PAGE != 0 || head.weights_offset > size || size - head.weights_offset != head.weights_size)
     return false;
+  uint64_t at = sizeof head;
+  for (uint64_t k = 0; k < head.num_objects; k++) {
+    at = aligned(at);
+    if (at > head.weights_offset || head.object_sizes[k] > head.weights_offset - at)
+      return false;
+    entry->objects.list[k] = (onnxc_object){.bytes = bytes + at, .size = head.object_sizes[k]};
+    at += head.object_sizes[k];
+  }
   onnxc_hasher hasher;
   onnxc_hash_start(&hasher);
   onnxc_hash_add(&hasher, bytes, offsetof(header, checksum));
@@ -86,8 +96,7 @@ static bool verify(onnxc_cache_entry *entry, const onnxc_digest *key) {
   onnxc_digest checksum = onnxc_hash_end(&hasher);
   if (!same(&checksum, &head.checksum))
     return false;
-  entry->object = bytes + OBJECT_OFFSET;
-  entry->object_size = head.object_size;
+  entry->objects.count = (uint32_t)head.num_objects;
   entry->weights = bytes + head.weights_offset;
   entry->weights_size = head.weights_size;
   entry->source_nodes = head.source_nodes;
@@ -145,18 +154,26 @@ static bool fill_up(writer *w, uint64_t offset) {
 }
 
 static bool write_entry(int fd, const onnxc_digest *key, const onnxc_cache_entry *entry, const onnxc_weights *weights) {
+  const onnxc_objects *objects = &entry->objects;
   header head = {.key = *key,
-                 .object_size = entry->object_size,
-                 .weights_offset = (OBJECT_OFFSET + entry->object_size + PAGE - 1) / PAGE * PAGE,
+                 .num_objects = objects->count,
+                 .weights_offset = sizeof head,
                  .weights_size = weights->size,
                  .source_nodes = entry->source_nodes,
                  .folded_nodes = entry->folded_nodes};
   memcpy(head.magic, magic, sizeof magic);
+  for (uint32_t k = 0; k < objects->count; k++) {
+    head.object_sizes[k] = objects->list[k].size;
+    head.weights_offset = aligned(head.weights_offset) + objects->list[k].size;
+  }
+  head.weights_offset = (head.weights_offset + PAGE - 1) / PAGE * PAGE;
   writer w = {.fd = fd, .at = sizeof head};
   onnxc_hash_start(&w.hasher);
   onnxc_hash_add(&w.hasher, &head, offsetof(header, checksum));
-  bool written =
-      fill_up(&w, OBJECT_OFFSET) && put(&w, entry->object, entry->object_size) && fill_up(&w, head.weights_offset);
+  bool written = true;
+  for (uint32_t k = 0; written && k < objects->count; k++)
+    written = fill_up(&w, aligned(w.at)) && put(&w, objects->list[k].bytes, objects->list[k].size);
+  written = written && fill_up(&w, head.weights_offset);
   for (uint32_t k = 0; written && k < weights->num_pieces; k++) {
     const struct onnxc_weight_piece *piece = &weights->pieces[k];
     written = fill_up(&w, head.weights_offset + piece->offset) && put(&w, piece->data, piece->size);

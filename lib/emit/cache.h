@@ -2,7 +2,7 @@
  *
  * An entry is one file, named after its key:
  *
- *     header | object (as onnxc_jit_object makes it) | weights, from a page's start on
+ *     header | objects (as onnxc_jit_objects makes them) | weights, from a page's start on
  *
  * It is used only if it is whole: sizes, key and a checksum of every byte are verified before anything in it is
  * looked at, and it must be a regular file of ours that nobody else may write, for what it holds is going to be run.
@@ -20,8 +20,9 @@
 #include "emit/emit.h"
 
 typedef struct onnxc_cache_entry {
-  const void *object, *weights; /* in the map */
-  size_t object_size, weights_size;
+  onnxc_objects objects; /* in the map, as the weights are */
+  const void *weights;
+  size_t weights_size;
   int32_t source_nodes, folded_nodes; /* see onnxc_stats */
   void *map;
   size_t map_size;
@@ -35,7 +36,7 @@ const char *onnxc_cache_path(onnxc_arena *arena, const char *directory, const on
 /* Maps and verifies; false if there is no such entry that can be used. */
 bool onnxc_cache_open(onnxc_cache_entry *entry, const char *path, const onnxc_digest *key);
 void onnxc_cache_close(onnxc_cache_entry *entry); /* an entry that was never opened, too, if all zero */
-/* Writes an entry (of which object and nodes are read), making the directory if needed; false if that fails, and then
+/* Writes an entry (of which objects and nodes are read), making the directory if needed; false if that fails, and then
  * the directory is as it was. */
 bool onnxc_cache_store(onnxc_arena *arena, const char *path, const onnxc_digest *key, const onnxc_cache_entry *entry,
                        const onnxc_weights *weights);

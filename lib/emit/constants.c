@@ -75,28 +75,50 @@ static LLVMValueRef constraints(const constants *c, const onnxc_rt_program *prog
   return count == 0 ? null(c) : array(c, LLVMTypeOf(values[0]), values, count);
 }
 
-/* Stage functions become internal: only the descriptor names them. */
+/* A stage's function as part 0 sees it. Only the descriptor names it, so there it is internal; one of another part is
+ * hidden, its name made one of this program's. */
+static LLVMValueRef function_of(const constants *c, const onnxc_module *module, const onnxc_stage_code *code,
+                                const char *prefix) {
+  LLVMValueRef function = LLVMGetNamedFunction(module->parts[code->part].module, code->function);
+  if (code->part == 0) {
+    if (function)
+      LLVMSetLinkage(function, LLVMInternalLinkage);
+    return function;
+  }
+  const char *name = onnxc_arena_printf(c->arena, "%s%s", prefix, code->function);
+  LLVMValueRef declared = LLVMGetNamedFunction(c->module, name); /* by another stage of the same function */
+  if (declared || !function)
+    return declared;
+  LLVMSetValueName2(function, name, strlen(name));
+  LLVMSetVisibility(function, LLVMHiddenVisibility);
+  LLVMTypeRef parameters[3] = {c->pointer, c->i64, c->i64};
+  declared =
+      LLVMAddFunction(c->module, name, LLVMFunctionType(LLVMVoidTypeInContext(c->context), parameters, 3, false));
+  LLVMSetVisibility(declared, LLVMHiddenVisibility);
+  return declared;
+}
+
 static onnxc_status functions(const constants *c, onnxc_diag *diag, const onnxc_module *module,
-                              const onnxc_rt_program *program, LLVMValueRef *result) {
+                              const onnxc_rt_program *program, const char *prefix, LLVMValueRef *result) {
   size_t count = (size_t)program->num_stages;
   LLVMValueRef *values = ONNXC_NEW_ARRAY(c->arena, LLVMValueRef, count);
   for (size_t k = 0; k < count; k++) {
-    values[k] = LLVMGetNamedFunction(module->module, module->stages[k].function);
+    values[k] = function_of(c, module, &module->stages[k], prefix);
     if (!values[k])
       return onnxc_error(diag, ONNXC_INTERNAL, "no code was made for stage '%s'", module->stages[k].function);
-    LLVMSetLinkage(values[k], LLVMInternalLinkage);
   }
   *result = array(c, c->pointer, values, count);
   return ONNXC_OK;
 }
 
 static constants constants_of(onnxc_arena *arena, const onnxc_module *module) {
+  LLVMContextRef context = module->parts[0].context;
   return (constants){.arena = arena,
-                     .context = module->context,
-                     .module = module->module,
-                     .i32 = LLVMInt32TypeInContext(module->context),
-                     .i64 = LLVMInt64TypeInContext(module->context),
-                     .pointer = LLVMPointerTypeInContext(module->context, 0)};
+                     .context = context,
+                     .module = module->parts[0].module,
+                     .i32 = LLVMInt32TypeInContext(context),
+                     .i64 = LLVMInt64TypeInContext(context),
+                     .pointer = LLVMPointerTypeInContext(context, 0)};
 }
 
 LLVMValueRef onnxc_emit_facts(onnxc_arena *arena, onnxc_module *module, const onnxc_facts *facts, size_t num_stages) {
@@ -117,13 +139,13 @@ LLVMValueRef onnxc_emit_facts(onnxc_arena *arena, onnxc_module *module, const on
 }
 
 onnxc_status onnxc_emit_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                                   const onnxc_rt_program *program, LLVMValueRef weights, LLVMValueRef team,
-                                   LLVMValueRef *result) {
+                                   const onnxc_rt_program *program, const char *prefix, LLVMValueRef weights,
+                                   LLVMValueRef team, LLVMValueRef *result) {
   constants base = constants_of(arena, module);
   const constants *c = &base;
   const onnxc_model_info *info = &program->info;
   LLVMValueRef stage_functions = NULL;
-  ONNXC_TRY(functions(c, diag, module, program, &stage_functions));
+  ONNXC_TRY(functions(c, diag, module, program, prefix, &stage_functions));
   LLVMValueRef description = STRUCTURE(
       c, i32(c, info->abi_version), i32(c, info->num_inputs), i32(c, info->num_outputs),
       tensors(c, info->inputs, info->num_inputs), tensors(c, info->outputs, info->num_outputs), string(c, info->name),

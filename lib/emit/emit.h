@@ -14,28 +14,39 @@
 
 #include <llvm-c/TargetMachine.h>
 
-/* ---- code in memory: jit.c ---- */
+/* ---- a module's parts as objects: objects.c ---- */
 
-/* A relocatable object: code, and the descriptor (rt/program.h; without weights and team). Zero-initialised and freed
- * by whoever has it, also after an unwinding. */
+/* Relocatable objects, which refer to each other. Zero-initialised and freed by whoever has them, also after an
+ * unwinding. */
 typedef struct onnxc_object {
   const void *bytes;
   size_t size;
-  LLVMMemoryBufferRef buffer; /* that holds them */
-  LLVMTargetMachineRef machine;
+  LLVMMemoryBufferRef buffer; /* that holds them; NULL when they are borrowed */
 } onnxc_object;
-#define ONNXC_JIT_PROGRAM "onnxc_program" /* the onnxc_rt_program */
+typedef struct onnxc_objects {
+  uint32_t count;
+  onnxc_object list[ONNXC_MAX_PARTS];
+} onnxc_objects;
+
+/* Optimises the parts. The bytes are the same for any number of threads. */
+onnxc_status onnxc_make_objects(onnxc_objects *objects, onnxc_diag *diag, const onnxc_module *module,
+                                const onnxc_target *target, const char *triple, bool instrument, int threads);
+void onnxc_objects_free(onnxc_objects *objects);
+
+/* ---- code in memory: jit.c ---- */
+
+#define ONNXC_JIT_PROGRAM "onnxc_program" /* the onnxc_rt_program, without weights and team */
 #define ONNXC_JIT_FACTS   "onnxc_facts"   /* the onnxc_facts */
 
-/* Consumes the module, but not in an unwinding. */
-onnxc_status onnxc_jit_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                              const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts);
-void onnxc_object_free(onnxc_object *object);
+/* Code and descriptor. Consumes the module, but not in an unwinding. */
+onnxc_status onnxc_jit_objects(onnxc_objects *objects, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                               const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts,
+                               int threads);
 
 typedef struct onnxc_jit onnxc_jit; /* owns code memory */
 
-/* The object's bytes must stay until a symbol has been found. */
-onnxc_status onnxc_jit_link(onnxc_jit **jit, onnxc_diag *diag, const void *bytes, size_t size);
+/* The objects' bytes must stay until a symbol has been found. */
+onnxc_status onnxc_jit_link(onnxc_jit **jit, onnxc_diag *diag, const onnxc_objects *objects);
 onnxc_status onnxc_jit_find(const onnxc_jit *jit, onnxc_diag *diag, const char *symbol, uintptr_t *address);
 void onnxc_jit_free(onnxc_jit *jit);
 
@@ -59,8 +70,11 @@ typedef struct onnxc_emit_options {
   const char *triple; /* NULL = host */
   bool weights_in_file;
   int threads;
+  int compile_threads;
   bool instrument; /* the code tells ThreadSanitizer's run-time what it accesses: instrument.c */
 } onnxc_emit_options;
+/* Whether it is made as text, for which the module must have one part. */
+static inline bool onnxc_emit_is_text(onnxc_emit kind) { return kind == ONNXC_EMIT_LLVM_IR || kind == ONNXC_EMIT_ASM; }
 /* Consumes the module. Writes the artefact; temporary files are removed. */
 onnxc_status onnxc_emit_module(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
                                const onnxc_rt_program *program, const onnxc_weights *weights,

@@ -1,7 +1,7 @@
 /* jit.c -- machine code in this process; the only file that knows ORC.
  *
- * The target machine makes an object in memory, which holds code and descriptor, and ORC's LLJIT links it. So ORC
- * never sees IR, its thread-safe contexts are not needed, and an object may as well come from a file (cache.h). Each
+ * objects.c makes objects in memory, of which the first holds the descriptor, and ORC's LLJIT links them. So ORC
+ * never sees IR, its thread-safe contexts are not needed, and objects may as well come from a file (cache.h). Each
  * program has an LLJIT of its own with one resource tracker: releasing the default tracker corrupts the heap in LLVM
  * 19. Ownership of what ORC takes and gives is noted at each call.
  */
@@ -24,51 +24,42 @@ static onnxc_status orc_failed(onnxc_diag *diag, const char *what, LLVMErrorRef 
   return status;
 }
 
-/* ---- module to object ---- */
+/* ---- module to objects ---- */
 
 static void publish(LLVMValueRef global, const char *name) {
   LLVMSetValueName2(global, name, strlen(name));
   LLVMSetLinkage(global, LLVMExternalLinkage);
 }
 
-static onnxc_status make_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                                const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts) {
-  object->machine = onnxc_machine_new(diag, target, NULL);
-  if (!object->machine)
+static onnxc_status add_descriptor(onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                                   const onnxc_target *target, const onnxc_rt_program *program,
+                                   const onnxc_facts *facts) {
+  LLVMTargetMachineRef machine = onnxc_machine_new(diag, target, NULL);
+  if (!machine)
     return diag->status;
-  onnxc_module_set_target(module->module, object->machine, target);
+  onnxc_module_set_target(module->parts[0].module, machine, target);
+  LLVMDisposeTargetMachine(machine);
   LLVMValueRef descriptor = NULL;
-  ONNXC_TRY(onnxc_emit_descriptor(diag, arena, module, program, NULL, NULL, &descriptor));
+  ONNXC_TRY(onnxc_emit_descriptor(diag, arena, module, program, "", NULL, NULL, &descriptor));
   publish(descriptor, ONNXC_JIT_PROGRAM);
   publish(onnxc_emit_facts(arena, module, facts, (size_t)program->num_stages), ONNXC_JIT_FACTS);
-  ONNXC_TRY(onnxc_module_optimize(diag, module->module, object->machine));
-  char *message = NULL;
-  if (LLVMTargetMachineEmitToMemoryBuffer(object->machine, module->module, LLVMObjectFile, &message, &object->buffer))
-    return onnxc_llvm_failed(diag, "code generation failed", message);
-  object->bytes = LLVMGetBufferStart(object->buffer);
-  object->size = LLVMGetBufferSize(object->buffer);
   return ONNXC_OK;
 }
 
-onnxc_status onnxc_jit_object(onnxc_object *object, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
-                              const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts) {
-  *object = (onnxc_object){0};
-  onnxc_status status = make_object(object, diag, arena, module, target, program, facts);
+onnxc_status onnxc_jit_objects(onnxc_objects *objects, onnxc_diag *diag, onnxc_arena *arena, onnxc_module *module,
+                               const onnxc_target *target, const onnxc_rt_program *program, const onnxc_facts *facts,
+                               int threads) {
+  *objects = (onnxc_objects){0};
+  onnxc_status status = add_descriptor(diag, arena, module, target, program, facts);
+  if (status == ONNXC_OK)
+    status = onnxc_make_objects(objects, diag, module, target, NULL, false, threads);
   onnxc_module_free(module);
   return status;
 }
 
-void onnxc_object_free(onnxc_object *object) {
-  if (object->buffer)
-    LLVMDisposeMemoryBuffer(object->buffer);
-  if (object->machine)
-    LLVMDisposeTargetMachine(object->machine);
-  *object = (onnxc_object){0};
-}
+/* ---- objects to code ---- */
 
-/* ---- object to code ---- */
-
-static onnxc_status link_object(onnxc_jit *jit, onnxc_diag *diag, const void *bytes, size_t size) {
+static onnxc_status link_objects(onnxc_jit *jit, onnxc_diag *diag, const onnxc_objects *objects) {
   LLVMErrorRef error = LLVMOrcCreateLLJIT(&jit->lljit, NULL);
   if (error)
     return orc_failed(diag, "the just-in-time linker does not start", error);
@@ -80,19 +71,24 @@ static onnxc_status link_object(onnxc_jit *jit, onnxc_diag *diag, const void *by
     return orc_failed(diag, "the process's symbols cannot be searched", error);
   LLVMOrcJITDylibAddGenerator(dylib, process); /* takes it */
   jit->tracker = LLVMOrcJITDylibCreateResourceTracker(dylib);
-  LLVMMemoryBufferRef object = LLVMCreateMemoryBufferWithMemoryRange(bytes, size, "program", 0); /* borrows bytes */
-  error = LLVMOrcLLJITAddObjectFileWithRT(jit->lljit, jit->tracker, object); /* takes it, also on failure */
-  return error ? orc_failed(diag, "linking in memory failed", error) : ONNXC_OK;
+  for (uint32_t k = 0; k < objects->count; k++) {
+    LLVMMemoryBufferRef object = /* borrows bytes */
+        LLVMCreateMemoryBufferWithMemoryRange(objects->list[k].bytes, objects->list[k].size, "program", 0);
+    error = LLVMOrcLLJITAddObjectFileWithRT(jit->lljit, jit->tracker, object); /* takes it, also on failure */
+    if (error)
+      return orc_failed(diag, "linking in memory failed", error);
+  }
+  return ONNXC_OK;
 }
 
-onnxc_status onnxc_jit_link(onnxc_jit **result, onnxc_diag *diag, const void *bytes, size_t size) {
+onnxc_status onnxc_jit_link(onnxc_jit **result, onnxc_diag *diag, const onnxc_objects *objects) {
   *result = NULL;
   onnxc_llvm_initialise();
   onnxc_jit *jit = onnxc_mem_alloc(sizeof *jit);
   if (!jit)
     return onnxc_error(diag, ONNXC_OUT_OF_MEMORY, "out of memory");
   *jit = (onnxc_jit){0};
-  onnxc_status status = link_object(jit, diag, bytes, size);
+  onnxc_status status = link_objects(jit, diag, objects);
   if (status == ONNXC_OK)
     *result = jit;
   else

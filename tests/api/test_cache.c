@@ -180,7 +180,7 @@ Test(cached, useless_entries_are_replaced) {
   unsigned long long high, low;
   cr_assert_eq(sscanf(path + strlen(directory), "/%16llx%16llx.onnxc", &high, &low), 2); // NOLINT(cert-err34-c)
   const onnxc_digest key = {{low, high}};
-  const onnxc_cache_entry entry = {.object = nonsense, .object_size = sizeof nonsense};
+  const onnxc_cache_entry entry = {.objects = {1, {{.bytes = nonsense, .size = sizeof nonsense}}}};
   const onnxc_weights weights = {0};
   cr_assert(onnxc_cache_store(&arena, path, &key, &entry, &weights));
   onnxc_stats stats;
@@ -218,6 +218,7 @@ Test(cached, key_has_all_that_matters) {
       cr_expect_eq(use_of(&bytes, different[k]), round ? ONNXC_CACHE_HIT : ONNXC_CACHE_STORED, "options %d", k);
   cr_expect_eq(use_of(&bytes, (onnxc_options){.cpu = "native"}), ONNXC_CACHE_HIT);
   cr_expect_eq(use_of(&bytes, (onnxc_options){.threads = 3}), ONNXC_CACHE_HIT);
+  cr_expect_eq(use_of(&bytes, (onnxc_options){.compile_threads = 3}), ONNXC_CACHE_HIT);
   cr_expect_eq(use_of(&sigmoid, (onnxc_options){0}), ONNXC_CACHE_STORED);
   unsigned char *w = memmem(weights.bytes, weights.length, tiny_w, sizeof tiny_w);
   cr_assert_not_null(w);

@@ -39,6 +39,10 @@ expect 0 "# after tile" "$onnxc" compile mlp/model.onnx -o mlp.ir --print-after=
 expect 0 "mlp.s: asm" "$onnxc" compile mlp/model.onnx -o mlp.s --mcpu=haswell
 expect 0 "mlp.o: object" "$onnxc" compile mlp/model.onnx -o mlp.o -v
 expect 0 "" test -s mlp.h
+expect 0 "" "$onnxc" compile mlp/model.onnx -q -o one.o --prefix=mlp --compile-threads=1
+expect 0 "" "$onnxc" compile mlp/model.onnx -q -o five.o --prefix=mlp --compile-threads=5
+expect 0 "" cmp one.o five.o
+expect 2 "--compile-threads wants a number" "$onnxc" run mlp/model.onnx --compile-threads=0
 expect 0 "share_of_peak" "$onnxc" bench --json --duration=0.2 mlp/model.onnx
 expect 0 "share_of_roof" "$onnxc" bench --json --profile --duration=0.1 mlp/model.onnx
 expect 0 " + " "$onnxc" bench --profile --duration=0.1 --threads=2 --trace=trace.json --chart=chart.svg mlp/model.onnx

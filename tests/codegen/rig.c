@@ -258,10 +258,10 @@ static void run_case(rig *r, uint32_t number, const onnxc_stage_code *code, onnx
 static void run_on(rig *r, const onnxc_target *target) {
   onnxc_module module;
   r->program.target = target;
-  onnxc_status status = onnxc_codegen(&module, &r->program, &r->arena, "test");
+  onnxc_status status = onnxc_codegen(&module, &r->program, &r->arena, "test", ONNXC_PART_SIZE);
   cr_assert(status == ONNXC_OK, "%s", r->diag.text);
   if (getenv("ONNXC_DUMP"))
-    LLVMDumpModule(module.module);
+    LLVMDumpModule(module.parts[0].module);
   const onnxc_stage_code *stages = module.stages;
   uint32_t count = r->cases.length;
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&r->arena, onnxc_stage_fn, count + 1);

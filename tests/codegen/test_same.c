@@ -23,7 +23,7 @@ static uint32_t functions_of(const char *source, uint32_t *num_stages) {
   onnxc_tile_program_init(&program, &graph, onnxc_target_find("znver5", 6));
   cr_assert_eq(onnxc_tile_lower(&program), ONNXC_OK, "%s", diag.text);
   cr_assert_eq(onnxc_tile_verify(&program), ONNXC_OK, "%s", diag.text);
-  cr_assert_eq(onnxc_codegen(&module, &program, &arena, "t"), ONNXC_OK, "%s", diag.text);
+  cr_assert_eq(onnxc_codegen(&module, &program, &arena, "t", 0), ONNXC_OK, "%s", diag.text);
   uint32_t different = 0;
   *num_stages = program.stages.length;
   for (uint32_t s = 0; s < program.stages.length; s++) {

@@ -95,15 +95,16 @@ static LLVMMemoryBufferRef assemble(const onnxc_target *target, const kind *k, c
   r->program.target = target;
   add_product(r, k, tile);
   onnxc_module module;
-  cr_assert(onnxc_codegen(&module, &r->program, &r->arena, "spill") == ONNXC_OK, "%s", r->diag.text);
+  cr_assert(onnxc_codegen(&module, &r->program, &r->arena, "spill", UINT64_MAX) == ONNXC_OK, "%s", r->diag.text);
   LLVMTargetMachineRef machine = onnxc_machine_new(&r->diag, target, NULL);
   cr_assert(machine != NULL, "%s", r->diag.text);
   LLVMSetTargetMachineAsmVerbosity(machine, true);
-  onnxc_module_set_target(module.module, machine, target);
-  cr_assert(onnxc_module_optimize(&r->diag, module.module, machine) == ONNXC_OK);
+  onnxc_module_set_target(module.parts[0].module, machine, target);
+  cr_assert(onnxc_module_optimize(&r->diag, module.parts[0].module, machine) == ONNXC_OK);
   LLVMMemoryBufferRef assembly;
   char *message = NULL;
-  cr_assert(!LLVMTargetMachineEmitToMemoryBuffer(machine, module.module, LLVMAssemblyFile, &message, &assembly));
+  cr_assert(
+      !LLVMTargetMachineEmitToMemoryBuffer(machine, module.parts[0].module, LLVMAssemblyFile, &message, &assembly));
   LLVMDisposeTargetMachine(machine);
   onnxc_module_free(&module);
   onnxc_arena_free(&r->arena);

@@ -220,7 +220,7 @@ static void run_stage(rig *r, onnxc_stmt *stmt, guarded *memory) {
   r->program.stages.length = 0;
   ONNXC_PUSH(&r->arena, r->program.stages, stage);
   onnxc_module module;
-  cr_assert(onnxc_codegen(&module, &r->program, &r->arena, "copy") == ONNXC_OK, "%s", r->diag.text);
+  cr_assert(onnxc_codegen(&module, &r->program, &r->arena, "copy", ONNXC_PART_SIZE) == ONNXC_OK, "%s", r->diag.text);
   onnxc_stage_code code = module.stages[0];
   onnxc_stage_fn function = NULL;
   onnxc_jit *jit;

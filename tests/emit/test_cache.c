@@ -14,7 +14,7 @@ static char root[] = "/tmp/onnxc_cache_XXXXXX", directory[64];
 static onnxc_guard guard;
 static onnxc_arena arena;
 static const onnxc_digest key = {{0x0123456789abcdef, 42}}, other_key = {{0x0123456789abcdef, 43}};
-static const char object[] = "what would be machine code";
+static const char object[] = "what would be machine code", other_object[] = "and some more";
 static unsigned char first[400], second[28];
 
 static void start(void) {
@@ -37,7 +37,9 @@ static bool store(const char *path) {
   struct onnxc_weight_piece pieces[] = {{0, sizeof first, first}, {448, sizeof second, second}};
   const onnxc_weights weights = {448 + sizeof second, 2, pieces};
   const onnxc_cache_entry entry = {
-      .object = object, .object_size = sizeof object, .source_nodes = 5, .folded_nodes = 2};
+      .objects = {2, {{.bytes = object, .size = sizeof object}, {.bytes = other_object, .size = sizeof other_object}}},
+      .source_nodes = 5,
+      .folded_nodes = 2};
   return onnxc_cache_store(&arena, path, &key, &entry, &weights);
 }
 
@@ -80,7 +82,10 @@ Test(cache, gives_back_what_was_stored) {
   cr_expect_eq(count_files(), 1);
   cr_expect_eq(unlink(path), 0);
   const unsigned char *weights = entry.weights;
-  cr_expect(entry.object_size == sizeof object && memcmp(entry.object, object, sizeof object) == 0);
+  const onnxc_object *objects = entry.objects.list;
+  cr_assert_eq(entry.objects.count, 2);
+  cr_expect(objects[0].size == sizeof object && memcmp(objects[0].bytes, object, sizeof object) == 0);
+  cr_expect(objects[1].size == sizeof other_object && memcmp(objects[1].bytes, other_object, sizeof other_object) == 0);
   cr_expect(entry.weights_size == 448 + sizeof second && (uintptr_t)weights % 4096 == 0);
   for (size_t k = 0; k < 448; k++)
     cr_expect_eq(weights[k], k < sizeof first ? first[k] : 0);
@@ -92,7 +97,7 @@ Test(cache, gives_back_what_was_stored) {
 /* A model without weights. */
 Test(cache, takes_empty_weights) {
   const char *path = onnxc_cache_path(&arena, directory, &key);
-  const onnxc_cache_entry entry = {.object = object, .object_size = sizeof object};
+  const onnxc_cache_entry entry = {.objects = {1, {{.bytes = object, .size = sizeof object}}}};
   const onnxc_weights weights = {0};
   cr_assert(onnxc_cache_store(&arena, path, &key, &entry, &weights));
   cr_expect(can_open(path));

@@ -225,7 +225,7 @@ Test(emit, describes_a_program, .init = start, .fini = stop) {
   }
   onnxc_stage stages[2] = {{.name = "s0", .num_tasks = n}, {.name = "s1", .num_tasks = onnxc_dim_const(d, 1)}};
   uint32_t list0[] = {2, 5}, list1[] = {5, 3, 4, 6};
-  onnxc_stage_code code[2] = {{"f0", 2, 0, list0, NULL, 100}, {"f1", 4, 1, list1, &flat, 64}};
+  onnxc_stage_code code[2] = {{"f0", 2, 0, list0, NULL, 100, 0}, {"f1", 4, 1, list1, &flat, 64, 0}};
   for (int k = 0; k < 2; k++)
     ONNXC_PUSH(&arena, tile.stages, stages[k]);
   onnxc_rt_program rt;
@@ -296,20 +296,21 @@ Test(emit, weights_object_links, .init = start, .fini = stop) {
 
 /* void f(context, first, last) { ((int64_t *)context->buffers[0])[0] = first + last; } */
 static onnxc_module make_module(onnxc_stage_code *stage) {
-  onnxc_module module = {.context = LLVMContextCreate(), .stages = stage};
-  module.module = LLVMModuleCreateWithNameInContext("test", module.context);
-  LLVMTypeRef pointer = LLVMPointerTypeInContext(module.context, 0), i64 = LLVMInt64TypeInContext(module.context);
+  onnxc_part part = {.context = LLVMContextCreate()};
+  part.module = LLVMModuleCreateWithNameInContext("test", part.context);
+  LLVMTypeRef pointer = LLVMPointerTypeInContext(part.context, 0), i64 = LLVMInt64TypeInContext(part.context);
   LLVMTypeRef arguments[3] = {pointer, i64, i64};
-  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(module.context), arguments, 3, 0);
-  LLVMValueRef function = LLVMAddFunction(module.module, stage->function, type);
-  LLVMBuilderRef b = LLVMCreateBuilderInContext(module.context);
-  LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(module.context, function, ""));
+  LLVMTypeRef type = LLVMFunctionType(LLVMVoidTypeInContext(part.context), arguments, 3, 0);
+  LLVMValueRef function = LLVMAddFunction(part.module, stage->function, type);
+  LLVMBuilderRef b = LLVMCreateBuilderInContext(part.context);
+  LLVMPositionBuilderAtEnd(b, LLVMAppendBasicBlockInContext(part.context, function, ""));
   LLVMValueRef one = LLVMConstInt(i64, 1, 0);
   LLVMValueRef field = LLVMBuildGEP2(b, pointer, LLVMGetParam(function, 0), &one, 1, "");
   LLVMValueRef buffer = LLVMBuildLoad2(b, pointer, LLVMBuildLoad2(b, pointer, field, ""), "");
   LLVMBuildStore(b, LLVMBuildAdd(b, LLVMGetParam(function, 1), LLVMGetParam(function, 2), ""), buffer);
   LLVMBuildRetVoid(b);
   LLVMDisposeBuilder(b);
+  onnxc_module module = {.parts = {part}, .num_parts = 1, .stages = stage};
   return module;
 }
 

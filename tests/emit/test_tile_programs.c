@@ -92,7 +92,7 @@ static void compile(bench *b, const char *name, const onnxc_target *target) {
   make_constants(b);
   onnxc_module module;
   onnxc_weights weights;
-  cr_assert_eq(onnxc_codegen(&module, &b->program, &b->arena, "t"), ONNXC_OK, "%s: %s", name, b->diag.text);
+  cr_assert_eq(onnxc_codegen(&module, &b->program, &b->arena, "t", 0), ONNXC_OK, "%s: %s", name, b->diag.text);
   cr_assert_eq(onnxc_describe(&b->rt, &weights, NULL, &b->program, module.stages, &b->arena), ONNXC_OK, "%s: %s", name,
                b->diag.text);
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&b->arena, onnxc_stage_fn, b->rt.num_stages);

@@ -85,7 +85,7 @@ static onnxc_status make_object(job *j) {
   enum { SOME_THREADS = 8 };
   onnxc_module module;
   ONNXC_TRY(make_program(j));
-  ONNXC_TRY(onnxc_codegen(&module, &j->program, &j->arena, "stage"));
+  ONNXC_TRY(onnxc_codegen(&module, &j->program, &j->arena, "stage", 0));
   ONNXC_TRY(onnxc_describe(&j->rt, &j->weights, NULL, &j->program, module.stages, &j->arena));
   j->rt.thread_work = 1; /* several threads however small the stages are */
   onnxc_emit_options options = {.kind = ONNXC_EMIT_OBJECT,

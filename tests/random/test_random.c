@@ -108,7 +108,7 @@ static void compile(bench *b, const variant *v) {
   ok(b, onnxc_tile_lower(&b->program), "lowering");
   ok(b, onnxc_tile_verify(&b->program), "the tile program");
   onnxc_module module;
-  ok(b, onnxc_codegen(&module, &b->program, &b->arena, "t"), "code");
+  ok(b, onnxc_codegen(&module, &b->program, &b->arena, "t", 0), "code");
   ok(b, onnxc_describe(&b->rt, &b->weights, NULL, &b->program, module.stages, &b->arena), "the descriptor");
   onnxc_stage_fn *functions = ONNXC_NEW_ARRAY(&b->arena, onnxc_stage_fn, b->rt.num_stages + 1);
   ok(b, jit_compile(&b->jit, &b->diag, &module, target, (uint32_t)b->rt.num_stages, functions), "machine code");
