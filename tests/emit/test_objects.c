@@ -30,6 +30,7 @@ typedef struct compilation {
   onnxc_module module;
   onnxc_rt_program rt;
   onnxc_weights weights;
+  onnxc_facts facts;
 } compilation;
 
 static void build(compilation *c, const onnxc_target *target, uint64_t part_size) {
@@ -42,7 +43,7 @@ static void build(compilation *c, const onnxc_target *target, uint64_t part_size
   onnxc_tile_program_init(&c->tile, &c->graph, target);
   cr_assert_eq(onnxc_tile_lower(&c->tile), ONNXC_OK, "%s", c->diag.text);
   cr_assert_eq(onnxc_codegen(&c->module, &c->tile, &c->arena, "f", part_size), ONNXC_OK, "%s", c->diag.text);
-  cr_assert_eq(onnxc_describe(&c->rt, &c->weights, &c->tile, c->module.stages, &c->arena), ONNXC_OK, "%s",
+  cr_assert_eq(onnxc_describe(&c->rt, &c->weights, &c->facts, &c->tile, c->module.stages, &c->arena), ONNXC_OK, "%s",
                c->diag.text);
 }
 
@@ -55,11 +56,8 @@ static onnxc_objects objects_of(const onnxc_target *target, uint64_t part_size, 
   compilation c;
   onnxc_objects objects;
   build(&c, target, part_size);
-  const char **names = ONNXC_NEW_ARRAY(&c.arena, const char *, c.rt.num_stages);
-  for (int64_t k = 0; k < c.rt.num_stages; k++)
-    names[k] = c.tile.stages.data[k].name;
-  cr_assert_eq(onnxc_jit_objects(&objects, &c.diag, &c.arena, &c.module, target, &c.rt, names, threads), ONNXC_OK, "%s",
-               c.diag.text);
+  cr_assert_eq(onnxc_jit_objects(&objects, &c.diag, &c.arena, &c.module, target, &c.rt, &c.facts, threads), ONNXC_OK,
+               "%s", c.diag.text);
   release(&c);
   return objects;
 }
