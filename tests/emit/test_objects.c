@@ -18,7 +18,9 @@ static const char source[] = "graph @parts(%x: f32[6, 40]) {\n"
                              "    f32 add mul($0[i0, r0], $1[r0, i1]) init 0 -> acc0 : f32[6, 40]\n"
                              "  %d = softmax(%c) axis=1 span=1 : f32[6, 40]\n"
                              "  %e = compute(%d) <i0: 6 | r0: 40> f32 max $0[i0, r0] init -inf -> acc0 : f32[6]\n"
-                             "  return %d, %e\n"
+                             "  %p = compute(%x) <i0: 6, i1: 40> abs($0[i0, i1]) : f32[6, 40]\n"
+                             "  %q = compute(%d) <i0: 6, i1: 40> abs($0[i0, i1]) : f32[6, 40]\n"
+                             "  return %d, %e, %p, %q\n"
                              "}\n";
 
 typedef struct compilation {
