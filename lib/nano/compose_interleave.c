@@ -20,7 +20,7 @@ static void interleave(compose *c, LLVMValueRef *v, uint32_t count) {
   if (count == 1)
     return;
   /* Even rows and odd rows for themselves, then these two sequences. */
-  LLVMValueRef even[MAX_INTERLEAVED / 2], odd[MAX_INTERLEAVED / 2];
+  LLVMValueRef even[MAX_INTERLEAVED / 2] = {NULL}, odd[MAX_INTERLEAVED / 2] = {NULL};
   for (uint32_t k = 0; k < count / 2; k++) {
     even[k] = v[(size_t)2 * k];
     odd[k] = v[(size_t)2 * k + 1];
