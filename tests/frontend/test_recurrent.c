@@ -267,7 +267,8 @@ static void choose_attributes(layer *l) {
     give_int(l, "linear_before_reset", 1);
 }
 
-Test(recurrent, random_layers, .timeout = 300) {
+/* One timeout for all tests of a program: Criterion leaks a timer when they differ. */
+Test(recurrent, random_layers, .timeout = 600) {
   static layer layer_memory;
   layer *l = &layer_memory;
   for (int round = 0; round < 400; round++) {
