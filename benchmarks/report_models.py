@@ -71,7 +71,7 @@ def section(precision, threads, models):
 def plot(threads, tables, svg):
     """One graph a precision, one group a model, one bar an implementation: time over ONNX Runtime's (f32)."""
     chosen = {p: models for (p, t), models in tables.items() if t == threads}
-    out = [f'set terminal svg size 1500,{360 * len(chosen) + 20} font "sans,11" background "white"', f'set output "{svg}"',
+    out = [f'set terminal svg noenhanced size 1500,{360 * len(chosen) + 20} font "sans,11" background "white"', f'set output "{svg}"',
            "set style data histogram", "set style histogram clustered gap 1.5", "set style fill solid 1.0 border -1",
            "set border 3", "set xtics nomirror rotate by -25 left", "set ytics nomirror 0.25", "set grid ytics lw 0.5",
            "set yrange [0:1.5]", "set key outside right top Left reverse", f"set multiplot layout {len(chosen)},1"]
