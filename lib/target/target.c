@@ -9,7 +9,7 @@
 
 static const onnxc_target targets[] = {
 #define X(NAME, ARCH, FEATURES, LLVM, TUNE, VECTOR, VECTORS, ISSUE, PORTS, LATENCY, BF16, INT8, L1, L2, L3, LOADS, B2, \
-          B3, BM)                                                                                                      \
+          B3, BM, STREAMS)                                                                                             \
   {NAME,     ONNXC_ARCH_##ARCH,                                                                                        \
    FEATURES, LLVM,                                                                                                     \
    TUNE,     VECTOR,                                                                                                   \
@@ -19,7 +19,7 @@ static const onnxc_target targets[] = {
    L1,       L2,                                                                                                       \
    L3,       LOADS,                                                                                                    \
    B2,       B3,                                                                                                       \
-   BM},
+   BM,       STREAMS},
 #include "target/targets.def"
 #undef X
 };

@@ -37,6 +37,8 @@ typedef struct onnxc_target {
   uint32_t l1_bytes, l2_bytes, l3_bytes; /* a core's share of L3 */
   uint32_t load_ports;                   /* whole registers that are read from L1 in a clock */
   uint32_t l2_bandwidth, l3_bandwidth, memory_bandwidth; /* bytes a clock into one core */
+  uint32_t streams; /* bytes: of a factor of this size or less, that one row reads once, the core's own prefetchers
+                       bring as much as it can take; for two rows and more of any size. 0 = they never do */
 } onnxc_target;
 
 /* A register tile of the composer: rows x vectors accumulators. One step takes kr consecutive elements of the

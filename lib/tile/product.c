@@ -10,8 +10,9 @@
  *               (parts); fewer where there would be too few tasks for many threads
  *     columns   several panels while there are tasks enough: then A's rows stay for all of them. One for few row tiles:
  *               B is read in the order of its memory then, parts and all
- *     ahead     nothing where the only row tile reads a B that other products read, too, and that L2 can hold: the
- *               steps of a recurrence. It is there already (256x1024, f32, on Zen 4: 11.8 -> 10.6 microseconds)
+ *     ahead     nothing where the CPU does it itself (targets.def, streams), or where the only row tile reads a B that
+ *               other products read, too, and that L2 can hold: the steps of a recurrence. It is there already
+ *               (256x1024, f32, on Zen 4: 11.8 -> 10.6 microseconds)
  *
  * Measured on Zen 5 (f32, share of the peak): 2048^3 89 -> 96 %, 128x768x3072 89 -> 97 %, 128x3072x768 91 -> 98 %.
  * Copying A's part to where its rows lie close together cost more than it brought in each case.
@@ -54,6 +55,11 @@ static bool stays_near(const onnxc_tile_program *program, const onnxc_stmt *stmt
                        int64_t bytes) {
   onnxc_value b = program->buffers.data[stmt->operands[stmt->compute->contraction.b].buffer].value;
   return program->uses && program->uses[b.i] > 1 && columns * depth <= program->target->l2_bytes / bytes;
+}
+
+/* Do the core's prefetchers bring b as fast as one row tile takes it? */
+static bool comes_by_itself(const onnxc_target *target, int64_t rows, int64_t columns, int64_t depth, int64_t bytes) {
+  return target->streams && (rows > 1 || columns * depth <= target->streams / bytes);
 }
 
 /* Parts of nearly equal size, none larger than `most` (rounded up to whole tiles); 0 = one part. */
@@ -124,7 +130,8 @@ bool onnxc_product_blocks(const onnxc_tile_program *program, const onnxc_stmt *s
   blocks->ahead_bytes = (uint32_t)(together > 1 && next < UINT32_MAX ? next
                                    : s->row >= 0                     ? NEAR_BYTES
                                                                      : 2 * NEAR_BYTES);
-  if (row_tiles == 1 && stays_near(program, stmt, columns, depth, bytes))
+  if (row_tiles == 1 && (stays_near(program, stmt, columns, depth, bytes) ||
+                         comes_by_itself(program->target, rows, columns, depth, bytes)))
     blocks->ahead_lines = 0;
   return true;
 }
