@@ -88,7 +88,10 @@ typedef void (*onnxc_expr_visit_fn)(void *arg, const onnxc_exprs *pool, onnxc_ex
 void onnxc_expr_walk(const onnxc_exprs *pool, onnxc_expr e, onnxc_expr_visit_fn visit, void *arg);
 bool onnxc_expr_uses_index(const onnxc_exprs *pool, onnxc_expr e, uint32_t index);
 uint32_t onnxc_expr_indices(const onnxc_exprs *pool, onnxc_expr e); /* a bit for each index that occurs in e */
-uint32_t onnxc_expr_cost(const onnxc_exprs *pool, onnxc_expr e);    /* rough scalar operations, loads 1, exp 16 */
-uint32_t onnxc_expr_op_cost(onnxc_expr_op op);                      /* of one node */
+/* Is every load of the operand in e at the point itself: dim d at index d, or at 0 if bit d of `ones` says that the dim
+ * has one element? */
+bool onnxc_expr_loads_own(const onnxc_exprs *pool, onnxc_expr e, uint32_t operand, uint32_t ones);
+uint32_t onnxc_expr_cost(const onnxc_exprs *pool, onnxc_expr e); /* rough scalar operations, loads 1, exp 16 */
+uint32_t onnxc_expr_op_cost(onnxc_expr_op op);                   /* of one node */
 
 #endif

@@ -60,6 +60,23 @@ void onnxc_expr_walk(const onnxc_exprs *pool, onnxc_expr e, onnxc_expr_visit_fn 
   onnxc_expr_release(s);
 }
 
+bool onnxc_expr_loads_own(const onnxc_exprs *pool, onnxc_expr e, uint32_t operand, uint32_t ones) {
+  onnxc_expr_scratch *s = onnxc_expr_collect(pool, e);
+  bool own = true;
+  for (uint32_t i = 0; i < s->list.length; i++) {
+    const onnxc_expr_node *load = onnxc_exprs_node(pool, s->list.data[i]);
+    if (load->op != ONNXC_EXPR_LOAD || load->imm != (int64_t)operand)
+      continue;
+    for (uint32_t d = 0; d < load->num_args; d++) {
+      const onnxc_expr_node *index = onnxc_exprs_node(pool, load->args[d]);
+      bool zero = (ones >> d & 1) && index->op == ONNXC_EXPR_CONST && index->imm == 0;
+      own &= zero || (index->op == ONNXC_EXPR_INDEX && index->imm == (int64_t)d);
+    }
+  }
+  onnxc_expr_release(s);
+  return own;
+}
+
 bool onnxc_expr_uses_index(const onnxc_exprs *pool, onnxc_expr e, uint32_t index) {
   onnxc_expr_scratch *s = onnxc_expr_collect(pool, e);
   bool found = false;

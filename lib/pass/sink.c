@@ -41,24 +41,6 @@ static bool merges_only(onnxc_graph *graph, const onnxc_value_info *in, const on
 
 /* ---- maps ---- */
 
-typedef struct scan {
-  uint32_t operand;
-  uint32_t ones; /* bit d: dim d has one element, so it may stand as 0 */
-  bool plain;    /* every load of the operand is at the point itself */
-} scan;
-
-static void look_at_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
-  scan *s = arg;
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
-  if (node->op != ONNXC_EXPR_LOAD || node->imm != (int64_t)s->operand)
-    return;
-  for (uint32_t d = 0; d < node->num_args; d++) {
-    const onnxc_expr_node *index = onnxc_exprs_node(pool, node->args[d]);
-    bool zero = (s->ones >> d & 1) && index->op == ONNXC_EXPR_CONST && index->imm == 0;
-    s->plain = s->plain && (zero || (index->op == ONNXC_EXPR_INDEX && index->imm == (int64_t)d));
-  }
-}
-
 typedef struct rewriting {
   uint32_t operand, rank;              /* the one that is read before its reshape */
   onnxc_expr index[ONNXC_MAX_RANK];    /* what an index of the map is */
@@ -88,17 +70,16 @@ static int find_reshaped(const sinker *s, const onnxc_node_info *map, onnxc_valu
       continue;
     *before = onnxc_node_of(graph, reshape)->inputs[0];
     const onnxc_value_info *in = onnxc_value_of(graph, *before), *out = onnxc_value_of(graph, map->inputs[k]);
-    scan loads = {.operand = k, .plain = true};
+    uint32_t ones = 0;
     for (uint32_t d = 0; d < out->rank; d++)
-      loads.ones |= onnxc_dim_is(&graph->dims, out->dims[d], 1) ? 1u << d : 0;
-    onnxc_expr_walk(&graph->exprs, c->finish[0], look_at_load, &loads);
+      ones |= onnxc_dim_is(&graph->dims, out->dims[d], 1) ? 1u << d : 0;
     bool same = out->rank == result->rank && in->rank <= ONNXC_MAX_RANK;
     for (uint32_t d = 0; same && d < out->rank; d++)
       same = onnxc_dim_same(out->dims[d], result->dims[d]);
     same = same && in->producer.i && onnxc_branch_of(graph, *before).i == map->branch.i &&
            onnxc_node_of(graph, reshape)->branch.i == map->branch.i;
-    if (loads.plain && same && s->reduced[in->producer.i] && s->uses[before->i] == 1 &&
-        merges_only(graph, in, out, out_of_in))
+    if (onnxc_expr_loads_own(&graph->exprs, c->finish[0], k, ones) && same && s->reduced[in->producer.i] &&
+        s->uses[before->i] == 1 && merges_only(graph, in, out, out_of_in))
       return (int)k;
   }
   return -1;

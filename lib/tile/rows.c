@@ -164,22 +164,6 @@ static bool used_outside(const group *g, onnxc_value value) {
   return false;
 }
 
-typedef struct own_loads {
-  uint32_t operand, rank;
-  bool own; /* each load of the operand is at the point itself */
-} own_loads;
-
-static void look_at_load(void *arg, const onnxc_exprs *pool, onnxc_expr e) {
-  own_loads *o = arg;
-  const onnxc_expr_node *node = onnxc_exprs_node(pool, e);
-  if (node->op != ONNXC_EXPR_LOAD || node->imm != (int64_t)o->operand)
-    return;
-  for (uint32_t d = 0; d < node->num_args; d++) {
-    const onnxc_expr_node *index = onnxc_exprs_node(pool, node->args[d]);
-    o->own = o->own && index->op == ONNXC_EXPR_INDEX && index->imm == (int64_t)d;
-  }
-}
-
 /* The window of an operand that member n maps point by point, and nobody reads later; 0 if there is none. */
 static uint32_t window_in_place(const group *g, uint32_t n) {
   const onnxc_graph *graph = g->l->graph;
@@ -192,9 +176,7 @@ static uint32_t window_in_place(const group *g, uint32_t n) {
     const onnxc_value_info *info = onnxc_value_of(graph, value);
     if (!value.i || !g->local[value.i] || info->dtype != result->dtype || info->rank != result->rank)
       continue;
-    own_loads o = {.operand = k, .own = true};
-    onnxc_expr_walk(&graph->exprs, node->compute->finish[0], look_at_load, &o);
-    bool same = o.own;
+    bool same = onnxc_expr_loads_own(&graph->exprs, node->compute->finish[0], k, 0);
     for (uint32_t d = 0; d < info->rank; d++)
       same = same && onnxc_dim_same(info->dims[d], result->dims[d]);
     for (uint32_t later = n + 1; later < g->last; later++)
