@@ -179,6 +179,30 @@ Test(tile_text, packing_in_the_tasks) {
   onnxc_arena_free(&arena);
 }
 
+/* A short inner dim of the result becomes the rows of a tile, which are interleaved, not scattered; a longer one does
+ * not. */
+Test(tile_text, rows_that_lie_between_each_other) {
+  static onnxc_diag diag;
+  onnxc_guard guard;
+  onnxc_arena arena;
+  const char *text;
+  if (setjmp(guard.env))
+    abort();
+  onnxc_arena_init(&arena, &guard);
+  for (int rows = 2; rows <= 5; rows++) {
+    const char *source =
+        onnxc_arena_printf(&arena,
+                           "graph @g(%%x: f32[50, %d, 28]) {\n"
+                           "  %%y = compute(%%x) <i0: 50, i1: 28, i2: %d> $0[i0, i2, i1] : f32[50, 28, %d]\n"
+                           "  return %%y\n}\n",
+                           rows, rows, rows);
+    cr_expect_eq(stages_of(source, &text, &arena, &diag), 1);
+    const char *wanted = onnxc_arena_printf(&arena, "rows(i2 %d) vec(i1 1 x 16)", rows);
+    cr_expect_eq(strstr(text, wanted) != NULL, rows == 2 || rows == 4, "%s", text);
+  }
+  onnxc_arena_free(&arena);
+}
+
 /* One row's product fetches its packed factor ahead, unless another product reads it, too, and it fits L2. */
 Test(tile_text, factors_that_stay_near) {
   static onnxc_diag diag;
